@@ -1,0 +1,9 @@
+//! Causality: dots and version vectors.
+//!
+//! Knows which write comes before which. Must not know what was written.
+
+mod dot;
+mod version_vector;
+
+pub use dot::Dot;
+pub use version_vector::{Order, VersionVector};

@@ -1,0 +1,31 @@
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    popmap_loom,
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only the table is built on loom's atomics"
+    )
+)]
+//! placeholder
+#[cfg(test)]
+extern crate std;
+
+mod atomic;
+pub mod clock;
+pub mod docs;
+pub mod id;
+pub mod limits;
+pub mod map;
+pub mod ownership;
+pub mod rng;
+mod teeth;
+pub mod time;
+pub mod wire;
+
+pub use id::{Address, Key, Life, Slot, SlotSet};
+pub use map::{Event, Lookup, Map, MapConfig, MapError, Phase, Reader};
+#[cfg(popmap_teeth)]
+pub use teeth::Tooth;
+pub use wire::{Reject, Shape};

@@ -1,0 +1,273 @@
+//! Versions and deltas: the walk along the change log, and the commit (rules R5 and R6).
+
+use super::Map;
+use super::peer::{Serve, Session};
+use crate::clock::VersionVector;
+use crate::id::Slot;
+use crate::limits::WALK_MAX;
+use crate::teeth::Tooth;
+use crate::wire::{Delta, DeltaFixed, Envelope, Kind, MapShape, Version, VersionFixed, Writer, flag};
+
+/// How a version is to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Request {
+    /// In answer to a version: not to be answered by another.
+    pub reply: bool,
+    /// An answer is wanted even if it carries no record.
+    pub force: bool,
+    /// Packets that the peer may send in answer.
+    pub window: u16,
+}
+
+/// What a version calls for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct VersionOutcome {
+    /// The peer lacks something, or wants an answer: send it deltas.
+    pub owes_delta: bool,
+    /// We lack something: send our version, unless this was a reply to it.
+    pub lacks: bool,
+}
+
+/// What a delta packet brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DeltaOutcome {
+    /// The cursor moved, or a range behind a gap was kept.
+    pub progress: bool,
+    /// The sender's version was committed (R5): we have everything that it had.
+    pub committed: bool,
+    /// The sender sends no more in answer to our last request.
+    pub last: bool,
+    /// A record did not fit (R3): nothing was committed.
+    pub refused: bool,
+}
+
+impl<const N: usize> Map<'_, N> {
+    /// Fills `frame` with our version and what we ask of `to`. Returns its header and length, or `None` if it is too
+    /// short.
+    pub fn write_version(&self, to: Slot, request: &Request, frame: &mut [u8]) -> Option<(Envelope, usize)> {
+        let peer = &self.state.peers[to.index()];
+        let Session {
+            cursor, ref ahead, ..
+        } = peer.session;
+        let set = |flag: u16, on: bool| if on { flag } else { 0 };
+        let flags = set(VersionFixed::REPLY, request.reply)
+            | set(VersionFixed::FORCE, request.force)
+            | set(VersionFixed::HAS_CURSOR, cursor.is_some());
+        let until = if ahead.is_empty() {
+            0
+        } else {
+            peer.session.gap_end()
+        };
+        let fixed = VersionFixed {
+            shape: MapShape::new(&self.shape, 0),
+            cursor: cursor.unwrap_or(0).into(),
+            until: until.into(),
+            // Before the first answer there is no cursor: what follows a lost first packet would be of no use.
+            window: if cursor.is_some() {
+                request.window
+            } else {
+                request.window.min(1)
+            }
+            .into(),
+            flags: flags.into(),
+            floor: self.state.floor.into(),
+            reserved: 0.into(),
+        };
+        let mut writer = Writer::new(frame)?;
+        if writer.room() < size_of::<VersionFixed>() {
+            return None;
+        }
+        let at = writer.reserve::<VersionFixed>();
+        writer.fill(at, &fixed);
+        let version = &self.state.version;
+        if !writer.sparse(version, version.occupied()) {
+            return None;
+        }
+        Some((self.envelope(Kind::Version, peer.life.id), writer.len()))
+    }
+
+    /// Takes a peer's version, and what it asks of our change log.
+    pub fn on_version(&mut self, from: Slot, packet: &Version<'_>) -> VersionOutcome {
+        let theirs = packet.version.to_vector();
+        self.peer_versions[from.index()].join(&theirs);
+        self.state.floor = self.state.floor.max(packet.fixed.floor.get());
+        self.witness_own(theirs.get(self.state.slot));
+
+        let flags = packet.fixed.flags.get();
+        let has_cursor = flags & VersionFixed::HAS_CURSOR != 0;
+        let cursor =
+            Some(packet.fixed.cursor.get()).filter(|&cursor| has_cursor && cursor <= self.log.head());
+        let unseen = cursor != Some(self.log.head()) && !theirs.covers_all(&self.state.held);
+        let owes_delta = unseen || flags & VersionFixed::FORCE != 0;
+        if owes_delta {
+            let serve = self.start_of(from, cursor);
+            let until = if serve.from_base {
+                0
+            } else {
+                packet.fixed.until.get()
+            };
+            let packets_left = packet.fixed.window.get().max(1);
+            self.state.peers[from.index()].serve = Some(Serve {
+                until,
+                packets_left,
+                ..serve
+            });
+        }
+        VersionOutcome {
+            owes_delta,
+            lacks: !self.state.version.covers_all(&theirs),
+        }
+    }
+
+    /// Where a walk for `peer` starts: its cursor, or the newest checkpoint that its version covers.
+    fn start_of(&self, peer: Slot, cursor: Option<u64>) -> Serve {
+        let serve = |at, from_base| Serve {
+            at,
+            from_base,
+            until: 0,
+            packets_left: 0,
+        };
+        if let Some(cursor) = cursor
+            && self.log.head() - cursor <= WALK_MAX
+        {
+            return serve(cursor, false);
+        }
+        let base = self
+            .checkpoints
+            .newest_covered_by(&self.peer_versions[peer.index()]);
+        match cursor {
+            Some(cursor) if cursor >= base => serve(cursor, false),
+            _ => serve(base, true),
+        }
+    }
+
+    /// Whether `to` waits for deltas.
+    pub fn owes_delta(&self, to: Slot) -> bool {
+        self.state.peers[to.index()].serve.is_some()
+    }
+
+    /// Fills `frame` with the next delta packet for `to`. Returns its header and length, or `None` when none is due.
+    ///
+    /// The work is in proportion to what changed, not to the size of the map: the walk looks at no more than
+    /// [`WALK_MAX`] log entries.
+    pub fn write_delta(&mut self, to: Slot, frame: &mut [u8]) -> Option<(Envelope, usize)> {
+        let peer = &self.state.peers[to.index()];
+        let (serve, life) = (peer.serve?, peer.life.id);
+        let mut writer = Writer::new(frame)?;
+        let record_len = self.shape.record_len();
+        if writer.room() < size_of::<DeltaFixed>() + 8 + record_len {
+            return None;
+        }
+        let fixed_at = writer.reserve::<DeltaFixed>();
+        let theirs = &self.peer_versions[to.index()];
+        let head = self.log.head();
+        let stop = if serve.until == 0 {
+            head
+        } else {
+            serve.until.min(head).max(serve.at)
+        };
+        let limit = stop.min(serve.at.max(self.log.ends.tail) + WALK_MAX);
+
+        let (mut reached, mut count) = (limit, 0);
+        for (position, at) in self.log.walk(&self.table, serve.at, limit) {
+            let mark = self.table.mark(at).expect("a live log entry has a record");
+            if theirs.covers(mark.dot) {
+                continue;
+            }
+            // Eight bytes stay for an empty version.
+            if writer.room() < record_len + 8 {
+                reached = position - 1;
+                break;
+            }
+            self.table.copy_out(at, writer.claim(record_len));
+            count += 1;
+        }
+        let news = self.state.version.exceeding(theirs);
+        let complete = reached == head && writer.sparse(&self.state.version, news);
+        if !complete {
+            writer.put(&[0; 8]);
+        }
+        let last = complete || serve.packets_left <= 1 || serve.until != 0 && reached == stop;
+        let bit = |flag: u32, on: bool| if on { flag } else { 0 };
+        writer.fill(
+            fixed_at,
+            &DeltaFixed {
+                shape: MapShape::new(&self.shape, count),
+                from: serve.at.into(),
+                to: reached.into(),
+                head: head.into(),
+                floor: self.state.floor.into(),
+                flags: (bit(DeltaFixed::FROM_BASE, serve.from_base)
+                    | bit(DeltaFixed::COMPLETE, complete)
+                    | bit(DeltaFixed::LAST, last))
+                .into(),
+            },
+        );
+        let next = Serve {
+            at: reached,
+            packets_left: serve.packets_left - 1,
+            from_base: false,
+            ..serve
+        };
+        self.state.peers[to.index()].serve = (!last).then_some(next);
+        Some((self.envelope(Kind::Delta, life), writer.len()))
+    }
+
+    /// Takes a delta: merges its records at once, and commits the sender's version when R5 allows it.
+    pub fn on_delta(&mut self, envelope: &Envelope, packet: &Delta<'_>) -> DeltaOutcome {
+        let from = envelope.slot;
+        let fixed = packet.fixed;
+        let theirs = packet.version.to_vector::<N>();
+        let flags = fixed.flags.get();
+        self.stats.deltas += 1;
+        self.state.floor = self.state.floor.max(fixed.floor.get());
+        self.peer_versions[from.index()].join(&theirs);
+        let last = flags & DeltaFixed::LAST != 0;
+        if !self.merge_all(&packet.records, &theirs) {
+            return DeltaOutcome {
+                refused: true,
+                last,
+                ..DeltaOutcome::default()
+            };
+        }
+        if self.broken(Tooth::CommitEveryPacket) {
+            self.join_version(&self.peer_versions[from.index()].clone());
+        }
+        let (start, to, head) = (fixed.from.get(), fixed.to.get(), fixed.head.get());
+        let ordered = self.broken(Tooth::HeadOrder);
+        let peer = &mut self.state.peers[from.index()];
+        let newest_before = peer.session.newest_head;
+        let progress = peer
+            .session
+            .advance(start, to, head, flags & DeltaFixed::FROM_BASE != 0);
+        let contiguous = peer
+            .session
+            .cursor
+            .is_some_and(|cursor| cursor >= head && start <= cursor);
+        // R5: no older head than the newest used on the way, or what moved in between was in neither walk.
+        let committed = flags & DeltaFixed::COMPLETE != 0 && contiguous && (head >= newest_before || ordered);
+        if committed {
+            peer.committed = true;
+            peer.counted |= envelope.flags & flag::CAUGHT_UP != 0;
+            self.stats.commits += 1;
+            self.join_version(&theirs);
+            self.try_start();
+        } else if !progress {
+            self.stats.deltas_out_of_order += 1;
+        }
+        DeltaOutcome {
+            progress,
+            committed,
+            last,
+            refused: false,
+        }
+    }
+
+    /// Accounts for everything that `theirs` does: R6 must hold for it already.
+    fn join_version(&mut self, theirs: &VersionVector<N>) {
+        self.witness_own(theirs.get(self.state.slot));
+        self.state.version.join(theirs);
+        self.state.held.join(theirs);
+        self.state.held_next.join(theirs);
+    }
+}

@@ -1,0 +1,78 @@
+//! What the map has to tell its embedder.
+
+use heapless::Deque;
+
+use crate::id::{Key, Life, Slot};
+use crate::limits::EVENTS;
+
+/// Something the embedder may want to act on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
+pub enum Event {
+    /// Writing is allowed from now on. `expired`: the start deadline passed before every live peer was met (R4.2).
+    Started {
+        /// Whether the deadline broke the wait.
+        expired: bool,
+    },
+    /// Our generation rose: save it, so that the next life starts above it (R4.1).
+    GenerationRaised {
+        /// The generation now in force.
+        generation: u32,
+    },
+    /// Another server with a greater life has our slot: this one no longer writes (R4.5).
+    Fenced {
+        /// The other's life; [`Life::NONE`] when only its writes were seen.
+        by: Life,
+    },
+    /// Two servers claim a slot.
+    SlotConflict {
+        /// The slot.
+        slot: Slot,
+    },
+    /// A record of ours was replaced by another writer's while we own its key: write again (R1).
+    Superseded {
+        /// The key.
+        key: Key,
+    },
+    /// A remote record did not fit: versions stand still until there is room (R3). Told once until it is resolved.
+    Full,
+    /// Events were lost because nobody polled.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// A bounded queue: full, it gives up the oldest and says how many.
+pub(crate) struct Events {
+    queue: Deque<Event, EVENTS>,
+    missed: u64,
+}
+
+impl Events {
+    pub(crate) const fn new() -> Self {
+        Self {
+            queue: Deque::new(),
+            missed: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        if self.queue.iter().any(|waiting| *waiting == event) {
+            return;
+        }
+        if self.queue.is_full() {
+            self.queue.pop_front();
+            self.missed += 1;
+        }
+        // There is room: one was just given up if need be.
+        let _ = self.queue.push_back(event);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        match core::mem::take(&mut self.missed) {
+            0 => self.queue.pop_front(),
+            missed => Some(Event::Lagged { missed }),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! After an expired start deadline: our slot's older records, exchanged with each peer when first met (R4.2).
+//!
+//! We wrote before we had met everyone, so our version may cover writes of our slot's earlier lives that we never saw,
+//! and whoever joins our version believes it. We ask each peer for such records and tell them on, stamps unchanged;
+//! both sides take them past the skip of R6, by R1 alone.
+
+use super::peer::HistoryServe;
+use super::stats::Cause;
+use super::write::Merged;
+use super::{Map, Phase};
+use crate::clock::{Dot, VersionVector};
+use crate::id::{Slot, SlotSet};
+use crate::limits::REPAIR_SCAN_MAX;
+use crate::wire::{
+    Envelope, HistoryAnswer, HistoryAnswerFixed, HistoryAsk, HistoryAskFixed, Kind, MapShape, Reject, Writer,
+};
+
+impl<const N: usize> Map<'_, N> {
+    /// Returns the peers that we still have to ask for our slot's older records.
+    pub fn history_unmet(&self) -> SlotSet {
+        match self.state.phase {
+            Phase::Active { expired: true } => self.state.unmet,
+            _ => SlotSet::EMPTY,
+        }
+    }
+
+    /// Whether `to` waits for older records: its own that it asked for, or ours.
+    pub fn owes_history(&self, to: Slot) -> bool {
+        let peer = &self.state.peers[to.index()];
+        peer.history_serve.is_some() || peer.history_tell.is_some()
+    }
+
+    /// Fills `frame` with our question to `to`. Returns its header and length, or `None` when none is due.
+    pub fn write_history_ask(&self, to: Slot, frame: &mut [u8]) -> Option<(Envelope, usize)> {
+        let peer = &self.state.peers[to.index()];
+        if !self.history_unmet().contains(to) || !peer.life.is_known() {
+            return None;
+        }
+        let mut writer = Writer::new(frame)?;
+        if writer.room() < size_of::<HistoryAskFixed>() {
+            return None;
+        }
+        let at = writer.reserve::<HistoryAskFixed>();
+        writer.fill(
+            at,
+            &HistoryAskFixed {
+                shape: MapShape::new(&self.shape, 0),
+                below: (self.state.life_base + 1).into(),
+                resume: peer.history_resume.into(),
+                reserved: 0.into(),
+            },
+        );
+        Some((self.envelope(Kind::HistoryAsk, peer.life.id), writer.len()))
+    }
+
+    /// Takes a peer's question for its slot's older records.
+    pub fn on_history_ask(&mut self, from: Slot, packet: &HistoryAsk<'_>) {
+        let serve = HistoryServe {
+            below: packet.fixed.below.get(),
+            at: packet.fixed.resume.get(),
+        };
+        self.state.peers[from.index()].history_serve = Some(serve);
+    }
+
+    /// Fills `frame` with older records for `to`. Returns its header and length, or `None` when none are due.
+    pub fn write_history_answer(&mut self, to: Slot, frame: &mut [u8]) -> Option<(Envelope, usize)> {
+        let me = self.state.slot;
+        let peer = &self.state.peers[to.index()];
+        let life = peer.life.id;
+        let (subject, below, start, flags) = match (peer.history_serve, peer.history_tell) {
+            (Some(serve), _) => (to, serve.below, serve.at, 0),
+            (None, Some(at)) => (me, self.state.life_base + 1, at, HistoryAnswerFixed::OWN),
+            (None, None) => return None,
+        };
+        let mut writer = Writer::new(frame)?;
+        let record_len = self.shape.record_len();
+        if writer.room() < size_of::<HistoryAnswerFixed>() + record_len {
+            return None;
+        }
+        let fixed_at = writer.reserve::<HistoryAnswerFixed>();
+        let end = self
+            .table
+            .high_water()
+            .min(start.saturating_add(REPAIR_SCAN_MAX as u32));
+        let (mut at, mut count) = (start.min(end), 0);
+        while at < end && writer.room() >= record_len {
+            let is_older = |dot: Dot| dot.slot == subject && dot.counter < below;
+            if self.table.mark(at).is_some_and(|mark| is_older(mark.dot)) {
+                self.table.copy_out(at, writer.claim(record_len));
+                count += 1;
+            }
+            at += 1;
+        }
+        let resume = if at < self.table.high_water() { at } else { 0 };
+        writer.fill(
+            fixed_at,
+            &HistoryAnswerFixed {
+                shape: MapShape::new(&self.shape, count),
+                resume: resume.into(),
+                flags: flags.into(),
+            },
+        );
+        let peer = &mut self.state.peers[to.index()];
+        if subject == to {
+            peer.history_serve = None;
+        } else {
+            peer.history_tell = (resume != 0).then_some(resume);
+        }
+        Some((self.envelope(Kind::HistoryAnswer, life), writer.len()))
+    }
+
+    /// Takes older records: of our slot from a peer that we asked, or of the sender's own.
+    ///
+    /// # Errors
+    /// When we did not ask, or a record is of another slot; nothing was changed.
+    pub fn on_history_answer(&mut self, from: Slot, packet: &HistoryAnswer<'_>) -> Result<(), Reject> {
+        let me = self.state.slot;
+        let own = packet.fixed.flags.get() & HistoryAnswerFixed::OWN != 0;
+        let subject = if own { from } else { me };
+        if !own && !self.history_unmet().contains(from) {
+            return Err(Reject::Unasked);
+        }
+        let below = if own { u64::MAX } else { self.state.life_base + 1 };
+        let is_older = |dot: Dot| dot.slot == subject && dot.counter < below;
+        if !packet.records.iter().all(|record| is_older(record.dot())) {
+            return Err(Reject::Record);
+        }
+        let mut learned = false;
+        for record in packet.records.iter() {
+            if self.merge(&record, &VersionVector::new()) == Merged::Applied {
+                self.stats.count_mend(Cause::StartDeadline);
+                learned = true;
+            }
+        }
+        if own {
+            return Ok(());
+        }
+        let resume = packet.fixed.resume.get();
+        self.state.peers[from.index()].history_resume = resume;
+        if resume == 0 {
+            self.state.unmet.remove(from);
+            self.state.peers[from.index()].history_tell = Some(0);
+        }
+        if learned {
+            // Everyone who joined our version since believes to have these.
+            for other in self.state.configured.without(me).iter() {
+                self.state.peers[other.index()].history_tell = Some(0);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! How a map's storage is cut up.
+//!
+//! Storage is 8-byte words of the caller's. All zero is a valid empty map. No part holds a pointer, so the words may
+//! live in a static, a zeroed box, huge pages or shared memory.
+
+use crate::limits::{CAPACITY_MAX, CHECKPOINTS};
+use crate::wire::Shape;
+
+/// Entries in an index bucket; the sixteenth counts keys that passed the bucket by.
+pub(super) const BUCKET_ENTRIES: usize = 15;
+/// Words of an index bucket: one cache line.
+pub(super) const BUCKET_WORDS: usize = 8;
+/// Records a bucket is sized for: a load of 13/15 when the map is full.
+const BUCKET_RECORDS: usize = 13;
+/// Words of a slot beside its value: stamp, key (2), counter, term and slot and flags.
+pub(super) const SLOT_WORDS: usize = 5;
+/// Words before the index.
+pub(super) const TABLE_HEADER_WORDS: usize = 8;
+
+/// The sizes of a map's parts, from its capacity, value length and number of slots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Layout {
+    pub capacity: u32,
+    pub buckets: u32,
+    /// Words of a slot.
+    pub stride: u32,
+    /// Entries of the change log's ring.
+    pub ring: u32,
+}
+
+impl Layout {
+    pub const fn new(capacity: usize, shape: &Shape) -> Self {
+        assert!(
+            capacity >= 1 && capacity <= CAPACITY_MAX,
+            "a map holds 1 to 4,194,304 records"
+        );
+        Self {
+            capacity: capacity as u32,
+            buckets: capacity.div_ceil(BUCKET_RECORDS) as u32,
+            stride: (SLOT_WORDS + shape.value_words()) as u32,
+            // A quarter more than the records: see ChangeLog for why that bounds the cost of an append.
+            ring: (capacity + capacity / 4 + 8) as u32,
+        }
+    }
+
+    pub const fn index_words(&self) -> usize {
+        self.buckets as usize * BUCKET_WORDS
+    }
+
+    /// Words that readers share with the writer.
+    pub const fn table_words(&self) -> usize {
+        // Slots start on a cache line when the storage does.
+        TABLE_HEADER_WORDS + self.index_words() + self.capacity as usize * self.stride as usize
+    }
+
+    pub const fn ring_words(&self) -> usize {
+        (self.ring as usize).div_ceil(2)
+    }
+
+    /// Words of the versions: each peer's, and each checkpoint's.
+    pub const fn version_words(slots: usize) -> usize {
+        (slots + CHECKPOINTS) * slots
+    }
+
+    pub const fn words(&self, slots: usize) -> usize {
+        self.table_words() + self.ring_words() + Self::version_words(slots)
+    }
+}

@@ -1,0 +1,222 @@
+//! Rule R4: who may speak, for which life, and when this one may write.
+
+use super::event::Event;
+use super::peer::Peer;
+use super::{Map, Phase};
+use crate::clock::VersionVector;
+use crate::id::{Life, Slot, SlotSet};
+use crate::teeth::Tooth;
+use crate::wire::{Envelope, LifeNotice, Reject, flag};
+
+/// Times that hearing of another life in our slot raises our generation; after that the lesser is fenced.
+const NOTICE_RAISES: u8 = 2;
+
+impl<const N: usize> Map<'_, N> {
+    /// Decides whether a checked packet may reach its handler, and takes note of its sender's life.
+    ///
+    /// # Errors
+    /// Why not. [`Reject::OldLife`] and [`Reject::SlotConflict`] are worth telling the sender by a life notice.
+    pub fn admit(&mut self, packet: &Envelope) -> Result<(), Reject> {
+        let state = &mut self.state;
+        if packet.slot == state.slot {
+            if packet.life.id == state.life.id {
+                return Err(Reject::OwnPacket);
+            }
+            self.meet_other_life(packet.life);
+            return Err(Reject::SlotConflict);
+        }
+        if !state.configured.contains(packet.slot) {
+            return Err(Reject::Unconfigured);
+        }
+        if !self.broken(Tooth::AnyLife) {
+            if packet.kind.is_bound() && packet.to_life == 0 {
+                return Err(Reject::NoLife);
+            }
+            if packet.to_life != 0 && packet.to_life != self.state.life.id {
+                return Err(Reject::OtherLife);
+            }
+        }
+        self.note_life(packet.slot, packet.life)?;
+        let peer = &mut self.state.peers[packet.slot.index()];
+        peer.heard = self.state.now;
+        peer.expired |= packet.flags & flag::EXPIRED != 0;
+        Ok(())
+    }
+
+    fn note_life(&mut self, slot: Slot, life: Life) -> Result<(), Reject> {
+        let counter = self.state.version.get(self.state.slot);
+        let known = &mut self.state.peers[slot.index()].life;
+        if life.id == known.id {
+            // A raised generation does not end a life: the log and the cursors into it go on.
+            known.generation = known.generation.max(life.generation);
+            return Ok(());
+        }
+        if known.is_known() && life.generation == known.generation {
+            self.state.conflicted.insert(slot);
+            self.events.push(Event::SlotConflict { slot });
+        }
+        if life < *known {
+            return if self.broken(Tooth::OldLives) {
+                Ok(())
+            } else {
+                Err(Reject::OldLife)
+            };
+        }
+        self.state.peers[slot.index()] = Peer::reborn(life, counter, self.log.head());
+        self.peer_versions[slot.index()] = VersionVector::new();
+        Ok(())
+    }
+
+    /// Takes word of another life in a slot; only our own concerns us.
+    pub fn on_life_notice(&mut self, notice: LifeNotice) {
+        if notice.slot == self.state.slot && notice.life.id != self.state.life.id {
+            self.meet_other_life(notice.life);
+        }
+    }
+
+    /// Another life was heard in our slot: perhaps a second server, perhaps only our own past (R4.5).
+    fn meet_other_life(&mut self, other: Life) {
+        let ours = self.state.life;
+        let same_generation = other.generation == ours.generation;
+        match self.state.phase {
+            Phase::Fenced => {}
+            // The other's dots cannot be ours.
+            _ if other < ours && !same_generation => {}
+            Phase::Active { .. } if other > ours => {
+                self.state.phase = Phase::Fenced;
+                self.state.conflicted.insert(self.state.slot);
+                self.events.push(Event::Fenced { by: other });
+            }
+            phase => {
+                let generation = other.generation.max(ours.generation).checked_add(1);
+                let may_raise = self.state.raised_on_notice < NOTICE_RAISES;
+                let (Some(generation), true) = (generation, may_raise) else {
+                    if other > ours {
+                        self.state.phase = Phase::Fenced;
+                        self.events.push(Event::Fenced { by: other });
+                    }
+                    return;
+                };
+                self.state.raised_on_notice += 1;
+                if phase == Phase::Starting {
+                    self.raise_generation(generation);
+                } else {
+                    self.raise_and_redot(generation);
+                }
+            }
+        }
+    }
+
+    /// Takes note of a counter of our own slot, seen in a version or a record (R4.1).
+    pub(super) fn witness_own(&mut self, counter: u64) {
+        let state = &mut self.state;
+        let ours = state.version.get(state.slot).max(state.life_base);
+        state.own_seen = state.own_seen.max(counter);
+        if counter <= ours || !matches!(state.phase, Phase::Active { .. }) {
+            return;
+        }
+        // Somebody else writes in our slot, or did in a life that we know nothing of.
+        let generation = ((counter >> 32) as u32).max(state.life.generation).checked_add(1);
+        match generation {
+            Some(generation) if !state.raised_on_evidence => {
+                state.raised_on_evidence = true;
+                self.raise_and_redot(generation);
+            }
+            _ => {
+                state.phase = Phase::Fenced;
+                self.events.push(Event::Fenced { by: Life::NONE });
+            }
+        }
+    }
+
+    fn raise_generation(&mut self, generation: u32) {
+        self.state.life.generation = generation;
+        self.events.push(Event::GenerationRaised { generation });
+    }
+
+    /// Raises our generation and gives what we wrote in this life new dots under it (R4.5).
+    fn raise_and_redot(&mut self, generation: u32) {
+        let me = self.state.slot;
+        self.state.conflicted.insert(me);
+        self.events.push(Event::SlotConflict { slot: me });
+        let written = self.state.life_base;
+        self.raise_generation(generation);
+        self.state.life_base = u64::from(generation) << 32;
+        for at in 0..self.table.high_water() {
+            let Some(mark) = self.table.mark(at) else { continue };
+            if mark.dot.slot != me || mark.dot.counter <= written || mark.dot.counter > self.state.life_base {
+                continue;
+            }
+            let key = self.table.key(at);
+            let value = (!mark.tombstone).then(|| self.table.value(at));
+            if self
+                .write_own_at(key, key.mix(), Some(at), mark.term, value)
+                .is_ok()
+            {
+                self.stats.redotted += 1;
+            }
+        }
+        // The other server's writes lie between: nothing of this may be claimed by a push.
+        self.state.push_barrier = self.state.version.get(me);
+    }
+
+    /// Whether we have committed from every live peer, once at least.
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.state.phase != Phase::Starting
+            || self.others().all(|slot| self.state.peers[slot.index()].committed)
+    }
+
+    /// Returns the live peers that we have not committed from, or only while they were starting themselves (R4.2).
+    pub fn waiting_for(&self) -> SlotSet {
+        if self.state.phase != Phase::Starting {
+            return SlotSet::EMPTY;
+        }
+        self.others()
+            .filter(|slot| !self.state.peers[slot.index()].counted)
+            .collect()
+    }
+
+    fn others(&self) -> impl Iterator<Item = Slot> + use<'_, N> {
+        self.state.live.without(self.state.slot).iter()
+    }
+
+    /// Starts writing when every live peer has been met, or the deadline has passed (R4.2).
+    pub(super) fn try_start(&mut self) {
+        let state = &self.state;
+        if state.phase != Phase::Starting {
+            return;
+        }
+        let waiting = self.waiting_for();
+        if !waiting.is_empty() && state.now < state.start_deadline && !self.broken(Tooth::EarlyWrite) {
+            return;
+        }
+        let expired = !waiting.is_empty();
+        // R4.1: above every counter of our slot that was ever seen.
+        if state.own_seen >= u64::from(state.life.generation) << 32
+            && !self.broken(Tooth::GenerationNotRaised)
+        {
+            let Some(generation) = ((state.own_seen >> 32) as u32).checked_add(1) else {
+                self.state.phase = Phase::Fenced;
+                self.events.push(Event::Fenced { by: Life::NONE });
+                return;
+            };
+            self.raise_generation(generation);
+        }
+        let state = &mut self.state;
+        state.life_base = u64::from(state.life.generation) << 32;
+        state.phase = Phase::Active { expired };
+        // What an earlier life wrote is not ours to push: some of it may have been replaced before we saw it.
+        let before = (state.version.get(state.slot), self.log.head());
+        state.peers.iter_mut().for_each(|peer| peer.pushed = before);
+        if expired {
+            let met = |slot: &Slot| state.peers[slot.index()].counted;
+            state.unmet = state
+                .configured
+                .without(state.slot)
+                .iter()
+                .filter(|slot| !met(slot))
+                .collect();
+        }
+        self.events.push(Event::Started { expired });
+    }
+}

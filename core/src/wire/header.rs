@@ -1,0 +1,229 @@
+//! The header that every packet starts with.
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::Reject;
+use crate::id::{Life, Slot};
+
+/// The wire version: major in the high half, minor in the low. A receiver takes any minor of its own major.
+pub const VERSION: u8 = 0x10;
+/// Bytes of the header.
+pub const HEADER: usize = 64;
+/// Bytes of the room for a message authentication code.
+pub const MAC: usize = 16;
+
+/// Bits of [`Header::flags`].
+pub mod flag {
+    /// The sender has committed from every peer that it holds live, or has long been active (rule R4.2).
+    pub const CAUGHT_UP: u8 = 1;
+    /// The sender may not write: it is still starting, or it is fenced.
+    pub const SILENT: u8 = 2;
+    /// The sender started writing when its deadline expired, before it had met every live peer (rule R4.2).
+    pub const EXPIRED: u8 = 4;
+    pub(super) const KNOWN: u8 = CAUGHT_UP | SILENT | EXPIRED;
+}
+
+/// What a packet is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// The sender's version vector; a request for what it lacks.
+    Version = 1,
+    /// A stretch of the sender's change log.
+    Delta = 2,
+    /// An author's own fresh writes, unasked.
+    Push = 3,
+    /// Digests of buckets: a repair question.
+    Digest = 4,
+    /// All live records of a range of the key space: a repair answer.
+    Repair = 5,
+    /// Records that are absent at the sender though its version covers them, for their owner.
+    Report = 6,
+    /// Asks for the records of the asker's slot from before its present life.
+    HistoryAsk = 7,
+    /// Records of one slot's earlier lives, stamps unchanged.
+    HistoryAnswer = 8,
+    /// Tells a server of another life that was heard in its slot.
+    LifeNotice = 9,
+}
+
+impl Kind {
+    /// Every kind, in ascending order of its number.
+    pub const ALL: [Self; 9] = [
+        Self::Version,
+        Self::Delta,
+        Self::Push,
+        Self::Digest,
+        Self::Repair,
+        Self::Report,
+        Self::HistoryAsk,
+        Self::HistoryAnswer,
+        Self::LifeNotice,
+    ];
+
+    /// Returns the kind's name for metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::Delta => "delta",
+            Self::Push => "push",
+            Self::Digest => "digest",
+            Self::Repair => "repair",
+            Self::Report => "report",
+            Self::HistoryAsk => "history_ask",
+            Self::HistoryAnswer => "history_answer",
+            Self::LifeNotice => "life_notice",
+        }
+    }
+
+    /// Returns the kind's place in [`Kind::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize - 1
+    }
+
+    /// Whether a packet of this kind must name the life of the server that it was computed for (rule R4.4).
+    pub const fn is_bound(self) -> bool {
+        matches!(
+            self,
+            Self::Delta
+                | Self::Digest
+                | Self::Repair
+                | Self::HistoryAsk
+                | Self::HistoryAnswer
+                | Self::LifeNotice
+        )
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(byte).checked_sub(1)?).copied()
+    }
+}
+
+/// The first 64 bytes of every packet, little-endian, no padding.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Header {
+    /// Wire version: major in the high 4 bits, minor in the low.
+    pub version: u8,
+    /// The [`Kind`].
+    pub kind: u8,
+    /// The sender's slot.
+    pub slot: u8,
+    /// Bits of [`flag`]; unknown ones are ignored.
+    pub flags: u8,
+    /// CRC-32 (IEEE, reflected) of the packet without these four bytes; zero when a key is configured.
+    pub crc: U32,
+    /// The cluster: packets of another are rejected.
+    pub cluster: U64,
+    /// The sender's generation.
+    pub generation: U32,
+    /// Bytes of the packet, this header included.
+    pub length: U16,
+    /// The key that authenticates the packet; zero for none.
+    pub key_id: u8,
+    /// Zero; ignored.
+    pub reserved: u8,
+    /// The sender's life id, never zero.
+    pub life: U64,
+    /// The life id of the server that the packet was computed for; zero where it does not matter.
+    pub to_life: U64,
+    /// Rises by one with each packet of a life.
+    pub number: U64,
+    /// Message authentication code; zero when `key_id` is.
+    pub mac: [u8; MAC],
+}
+
+const _: () = assert!(size_of::<Header>() == HEADER && align_of::<Header>() == 1);
+
+/// What a header says once it has been checked, or is to say before it is sealed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Envelope {
+    /// What the packet is for.
+    pub kind: Kind,
+    /// The sender's slot.
+    pub slot: Slot,
+    /// Bits of [`flag`].
+    pub flags: u8,
+    /// The sender's life.
+    pub life: Life,
+    /// The life id that the packet was computed for; zero for any.
+    pub to_life: u64,
+}
+
+impl Header {
+    /// Checks a packet's header and checksum; returns it with the body that it states.
+    pub(super) fn parse(bytes: &[u8], cluster: u64, slots: usize) -> Result<(&Self, &[u8]), Reject> {
+        let (header, _) = Self::ref_from_prefix(bytes).map_err(|_| Reject::Truncated)?;
+        if header.version >> 4 != VERSION >> 4 {
+            return Err(Reject::WireVersion);
+        }
+        Kind::from_byte(header.kind).ok_or(Reject::Kind)?;
+        if header.cluster.get() != cluster {
+            return Err(Reject::Cluster);
+        }
+        let length = usize::from(header.length.get());
+        if length < HEADER {
+            return Err(Reject::Length);
+        }
+        let packet = bytes.get(..length).ok_or(Reject::Truncated)?;
+        if header.key_id != 0 {
+            return Err(Reject::KeyId);
+        }
+        if header.crc.get() != checksum(packet) {
+            return Err(Reject::Checksum);
+        }
+        if usize::from(header.slot) >= slots || header.life.get() == 0 {
+            return Err(Reject::Header);
+        }
+        Ok((header, &packet[HEADER..]))
+    }
+
+    /// Returns what a checked header says.
+    pub(super) fn envelope(&self) -> Envelope {
+        Envelope {
+            kind: Kind::from_byte(self.kind).unwrap_or(Kind::Version),
+            slot: Slot::at(usize::from(self.slot)),
+            flags: self.flags & flag::KNOWN,
+            life: Life {
+                generation: self.generation.get(),
+                id: self.life.get(),
+            },
+            to_life: self.to_life.get(),
+        }
+    }
+}
+
+/// Writes the header of a packet whose body stands behind it in `packet`, and its checksum.
+///
+/// # Panics
+/// When `packet` is shorter than a header or longer than 65,535 bytes.
+pub fn seal(packet: &mut [u8], envelope: &Envelope, cluster: u64, number: u64) {
+    let header = Header {
+        version: VERSION,
+        kind: envelope.kind as u8,
+        slot: envelope.slot.get(),
+        flags: envelope.flags,
+        crc: U32::ZERO,
+        cluster: cluster.into(),
+        generation: envelope.life.generation.into(),
+        length: U16::new(u16::try_from(packet.len()).expect("a packet's length is 16 bits on the wire")),
+        key_id: 0,
+        reserved: 0,
+        life: envelope.life.id.into(),
+        to_life: envelope.to_life.into(),
+        number: number.into(),
+        mac: [0; MAC],
+    };
+    packet[..HEADER].copy_from_slice(header.as_bytes());
+    let crc = checksum(packet);
+    packet[4..8].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// CRC-32 of a packet without its own field, bytes 4 to 8.
+fn checksum(packet: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&packet[..4]);
+    crc.update(&packet[8..]);
+    crc.finalize()
+}

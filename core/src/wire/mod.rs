@@ -1,0 +1,46 @@
+//! The wire format: bytes only.
+//!
+//! Knows layouts, lengths and checksums. Must not know what a version, a record or a life means to the map.
+//!
+//! A packet is a 64-byte [`Header`], a body whose fixed part depends on the [`Kind`], and for most kinds a list
+//! (counters, digests or records). [`parse`] checks a packet once; everything after it is infallible. The layouts are
+//! documented field by field in [`docs::wire`](crate::docs::wire).
+
+mod body;
+mod header;
+mod record;
+mod reject;
+mod sparse;
+mod writer;
+
+pub use body::{
+    Body, Delta, DeltaFixed, Digest, DigestFixed, HistoryAnswer, HistoryAnswerFixed, HistoryAsk,
+    HistoryAskFixed, LifeNotice, LifeNoticeFixed, MapShape, Push, PushFixed, Repair, RepairFixed, Report,
+    Version, VersionFixed,
+};
+pub use header::{Envelope, HEADER, Header, Kind, MAC, VERSION, flag, seal};
+pub use record::{RecordRef, Records, Shape, TOMBSTONE};
+pub use reject::Reject;
+pub use sparse::Sparse;
+pub(crate) use writer::Writer;
+
+/// Bytes of a delta packet before its sender's version and records.
+pub const DELTA_FIXED: usize = HEADER + size_of::<DeltaFixed>();
+
+/// Checks a packet from the network and returns a view of it.
+///
+/// `bytes` may be longer than the packet (Ethernet pads short frames); what follows the stated length is ignored, and
+/// so are bytes of the body behind what this minor version knows. `slots` is the number of slots of the receiver.
+///
+/// # Errors
+/// The first reason found to reject the packet; nothing has been changed.
+pub fn parse<'p>(
+    bytes: &'p [u8],
+    cluster: u64,
+    shape: &Shape,
+    slots: usize,
+) -> Result<(Envelope, Body<'p>), Reject> {
+    let (header, body) = Header::parse(bytes, cluster, slots)?;
+    let envelope = header.envelope();
+    Ok((envelope, Body::parse(envelope.kind, body, shape, slots)?))
+}

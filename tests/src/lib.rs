@@ -1,0 +1,3 @@
+//! What the scenarios in `tests/` share: cluster, network, checker, model and explorer in virtual time.
+
+#![forbid(unsafe_code)]
