@@ -1,5 +1,10 @@
-//! Benchmarks and instruction counts of popmap.
+//! What the benchmarks and instruction counts of popmap share.
 //!
-//! Nothing is shared between them yet: each benchmark and each binary stands on its own.
+//! [`pair`] knows how to bring two replicas into the state in which an operation is worth measuring; [`callgrind`] and
+//! [`clock`] know how to measure it: in instructions, which do not depend on how busy the machine is, and in time.
 
 #![forbid(unsafe_code)]
+
+pub mod callgrind;
+pub mod clock;
+pub mod pair;

@@ -15,11 +15,7 @@ pub struct Slot(u8);
 impl Slot {
     /// Returns slot `index`, or `None` when it is not below 64.
     pub const fn new(index: u8) -> Option<Self> {
-        if (index as usize) < SLOTS_MAX {
-            Some(Self(index))
-        } else {
-            None
-        }
+        if (index as usize) < SLOTS_MAX { Some(Self(index)) } else { None }
     }
 
     /// Returns slot `index` for an index already known to be below 64.
@@ -73,11 +69,7 @@ impl SlotSet {
     /// When `n` is above 64.
     pub const fn first(n: usize) -> Self {
         assert!(n <= SLOTS_MAX);
-        if n == SLOTS_MAX {
-            Self(u64::MAX)
-        } else {
-            Self((1 << n) - 1)
-        }
+        if n == SLOTS_MAX { Self(u64::MAX) } else { Self((1 << n) - 1) }
     }
 
     /// Returns the bitmap, slot 0 in the lowest bit.
@@ -118,6 +110,12 @@ impl SlotSet {
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    /// Returns the members of either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Returns the members that `other` lacks.

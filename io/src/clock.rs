@@ -18,9 +18,7 @@ impl MonotonicClock {
     /// Makes a clock that reads zero now.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-        }
+        Self { origin: Instant::now() }
     }
 
     /// Returns the nanoseconds since the clock was made. It stands still at `u64::MAX`, after 584 years.
@@ -84,15 +82,8 @@ mod tests {
     fn seconds_are_a_floor_only_where_the_clock_is_sane() {
         assert_eq!(seconds_at(UNIX_EPOCH), 0);
         assert_eq!(seconds_at(UNIX_EPOCH + Duration::from_millis(1_999)), 1);
-        assert_eq!(
-            seconds_at(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX))),
-            u32::MAX
-        );
-        assert_eq!(
-            seconds_at(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) + 1)),
-            0,
-            "past 2106"
-        );
+        assert_eq!(seconds_at(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX))), u32::MAX);
+        assert_eq!(seconds_at(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) + 1)), 0, "past 2106");
         assert_eq!(seconds_at(UNIX_EPOCH - Duration::from_secs(1)), 0, "before 1970");
     }
 }

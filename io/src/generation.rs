@@ -54,27 +54,19 @@ impl GenerationFile {
     ///
     /// [`Read`](GenerationError::Read) and [`Content`](GenerationError::Content). The file is untouched.
     pub fn read(&self) -> Result<Option<u32>, GenerationError> {
-        let failed = |source| GenerationError::Read {
-            path: self.path.clone(),
-            source,
-        };
+        let failed = |source| GenerationError::Read { path: self.path.clone(), source };
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
         let mut content = Vec::with_capacity(CONTENT_LIMIT_BYTES);
-        file.take(CONTENT_LIMIT_BYTES as u64)
-            .read_to_end(&mut content)
-            .map_err(failed)?;
+        file.take(CONTENT_LIMIT_BYTES as u64).read_to_end(&mut content).map_err(failed)?;
         match parse(&content) {
             Some(generation) => Ok(Some(generation)),
             None => {
                 let found = content.escape_ascii().to_string();
-                Err(GenerationError::Content {
-                    path: self.path.clone(),
-                    found,
-                })
+                Err(GenerationError::Content { path: self.path.clone(), found })
             }
         }
     }
@@ -110,36 +102,24 @@ impl GenerationFile {
         match self.read() {
             Ok(saved) => {
                 let generation = self.above(saved, clock_seconds)?;
-                Ok(Start {
-                    generation,
-                    warning: self.replace(generation).err(),
-                })
+                Ok(Start { generation, warning: self.replace(generation).err() })
             }
             Err(unusable) => {
                 let generation = self.above(None, clock_seconds)?;
-                Ok(Start {
-                    generation,
-                    warning: Some(unusable),
-                })
+                Ok(Start { generation, warning: Some(unusable) })
             }
         }
     }
 
     fn above(&self, saved: Option<u32>, floor: u32) -> Result<u32, GenerationError> {
         let least = saved.unwrap_or(0).max(floor);
-        least.checked_add(1).ok_or_else(|| GenerationError::Exhausted {
-            path: self.path.clone(),
-        })
+        least.checked_add(1).ok_or_else(|| GenerationError::Exhausted { path: self.path.clone() })
     }
 
     /// Puts `generation` in the file's place: all of it or nothing, and on disk when this returns.
     fn replace(&self, generation: u32) -> Result<(), GenerationError> {
-        let failed = |step, source| GenerationError::Write {
-            path: self.path.clone(),
-            generation,
-            step,
-            source,
-        };
+        let failed =
+            |step, source| GenerationError::Write { path: self.path.clone(), generation, step, source };
         let temporary = self.temporary_path();
         write_durably(&temporary, generation).map_err(|source| failed(WriteStep::Temporary, source))?;
         fs::rename(&temporary, &self.path).map_err(|source| failed(WriteStep::Rename, source))?;
@@ -238,12 +218,7 @@ impl fmt::Display for GenerationError {
                 path.display(),
                 u32::MAX
             ),
-            Self::Write {
-                path,
-                generation,
-                step,
-                source,
-            } => {
+            Self::Write { path, generation, step, source } => {
                 let doing = match step {
                     WriteStep::Temporary => "writing the temporary file beside it",
                     WriteStep::Rename => "renaming the temporary file over it",

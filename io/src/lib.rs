@@ -5,7 +5,8 @@
 //! - [`MonotonicClock`]: the nanoseconds that a node is driven with, and [`wall_clock_seconds`], the floor under a
 //!   new generation;
 //! - [`GenerationFile`]: the number that rises each time the server in a slot starts, kept across restarts;
-//! - [`life_id`]: the 64 random bits that tell two lives apart even where the generation does not.
+//! - [`life_id`]: the 64 random bits that tell two lives apart even where the generation does not;
+//! - [`memory`]: a network in memory and in virtual time, with faults drawn from a seed.
 //!
 //! Devices and the driver loop join them later.
 //!
@@ -35,6 +36,7 @@
 mod clock;
 mod generation;
 mod life;
+pub mod memory;
 
 pub use clock::{MonotonicClock, wall_clock_seconds};
 pub use generation::{GenerationError, GenerationFile, Start, WriteStep};

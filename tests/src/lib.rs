@@ -1,3 +1,5 @@
 //! What the scenarios in `tests/` share: cluster, network, checker, model and explorer in virtual time.
 
 #![forbid(unsafe_code)]
+
+pub mod cluster;

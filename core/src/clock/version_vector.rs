@@ -86,10 +86,7 @@ impl<const N: usize> VersionVector<N> {
     /// Whether this accounts for every write that `other` does.
     pub fn covers_all(&self, other: &Self) -> bool {
         // Without an early exit the loop is straight vector code.
-        self.0
-            .iter()
-            .zip(&other.0)
-            .fold(true, |all, (mine, theirs)| all & (mine >= theirs))
+        self.0.iter().zip(&other.0).fold(true, |all, (mine, theirs)| all & (mine >= theirs))
     }
 
     /// Compares pointwise.
@@ -118,10 +115,7 @@ impl<const N: usize> VersionVector<N> {
 
 impl<const N: usize> fmt::Debug for VersionVector<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dots = self.occupied().iter().map(|slot| Dot {
-            slot,
-            counter: self.get(slot),
-        });
+        let dots = self.occupied().iter().map(|slot| Dot { slot, counter: self.get(slot) });
         f.debug_list().entries(dots).finish()
     }
 }

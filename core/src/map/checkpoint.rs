@@ -22,10 +22,7 @@ pub(super) struct Positions {
 
 impl<'a, const N: usize> Checkpoints<'a, N> {
     pub fn new(held: &'a mut [VersionVector<N>]) -> Self {
-        Self {
-            held,
-            positions: Positions::default(),
-        }
+        Self { held, positions: Positions::default() }
     }
 
     /// Returns the newest log position behind which `version` may miss something; zero is the start of the log.
@@ -46,9 +43,7 @@ impl<'a, const N: usize> Checkpoints<'a, N> {
             // Leave out the one whose neighbours are closest relative to its age: the spacing stays exponential.
             let cost =
                 |i: usize| (positions[i + 1] - positions[i - 1]) as f32 / (position - positions[i]) as f32;
-            let victim = (1..*len - 1)
-                .min_by(|&a, &b| cost(a).total_cmp(&cost(b)))
-                .unwrap_or(0);
+            let victim = (1..*len - 1).min_by(|&a, &b| cost(a).total_cmp(&cost(b))).unwrap_or(0);
             positions.copy_within(victim + 1.., victim);
             self.held.copy_within(victim + 1.., victim);
             *len -= 1;
@@ -60,18 +55,10 @@ impl<'a, const N: usize> Checkpoints<'a, N> {
 
     /// Returns the position of the newest checkpoint, zero when there is none.
     pub fn newest(&self) -> u64 {
-        self.positions
-            .len
-            .checked_sub(1)
-            .map_or(0, |i| self.positions.positions[i])
+        self.positions.len.checked_sub(1).map_or(0, |i| self.positions.positions[i])
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (u64, &VersionVector<N>)> {
-        self.positions
-            .positions
-            .iter()
-            .copied()
-            .zip(self.held.iter())
-            .take(self.positions.len)
+        self.positions.positions.iter().copied().zip(self.held.iter()).take(self.positions.len)
     }
 }

@@ -21,12 +21,7 @@ pub(super) struct Collection<const N: usize> {
 
 impl<const N: usize> Default for Collection<N> {
     fn default() -> Self {
-        Self {
-            since: None,
-            stable: VersionVector::new(),
-            said: VersionVector::new(),
-            lives: [0; N],
-        }
+        Self { since: None, stable: VersionVector::new(), said: VersionVector::new(), lives: [0; N] }
     }
 }
 
@@ -47,18 +42,10 @@ impl<const N: usize> Map<'_, N> {
             self.observe();
             return false;
         };
-        let State {
-            slot,
-            configured,
-            now,
-            ..
-        } = self.state;
+        let State { slot, configured, now, .. } = self.state;
         let collection = &self.state.collection;
-        let quarantine = if self.broken(Tooth::NoQuarantine) {
-            crate::time::Duration::ZERO
-        } else {
-            QUARANTINE
-        };
+        let quarantine =
+            if self.broken(Tooth::NoQuarantine) { crate::time::Duration::ZERO } else { QUARANTINE };
         let (mut ready, mut stale) = (now >= since + quarantine, false);
         for other in configured.without(slot).iter() {
             let peer = &self.state.peers[other.index()];
@@ -74,21 +61,11 @@ impl<const N: usize> Map<'_, N> {
 
     /// Begins a round, if every configured slot is known.
     fn observe(&mut self) {
-        let State {
-            slot,
-            configured,
-            now,
-            version,
-            ..
-        } = self.state;
+        let State { slot, configured, now, version, .. } = self.state;
         if self.tombstones() == 0 {
             return;
         }
-        let mut next = Collection {
-            since: Some(now),
-            stable: version,
-            ..Collection::default()
-        };
+        let mut next = Collection { since: Some(now), stable: version, ..Collection::default() };
         for other in configured.without(slot).iter() {
             let life = self.state.peers[other.index()].life;
             if !life.is_known() {

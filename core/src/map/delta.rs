@@ -3,7 +3,7 @@
 use super::Map;
 use super::peer::{Serve, Session};
 use crate::clock::VersionVector;
-use crate::id::Slot;
+use crate::id::{Slot, SlotSet};
 use crate::limits::WALK_MAX;
 use crate::teeth::Tooth;
 use crate::wire::{Delta, DeltaFixed, Envelope, Kind, MapShape, Version, VersionFixed, Writer, flag};
@@ -46,29 +46,18 @@ impl<const N: usize> Map<'_, N> {
     /// short.
     pub fn write_version(&self, to: Slot, request: &Request, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let peer = &self.state.peers[to.index()];
-        let Session {
-            cursor, ref ahead, ..
-        } = peer.session;
+        let Session { cursor, ref ahead, .. } = peer.session;
         let set = |flag: u16, on: bool| if on { flag } else { 0 };
         let flags = set(VersionFixed::REPLY, request.reply)
             | set(VersionFixed::FORCE, request.force)
             | set(VersionFixed::HAS_CURSOR, cursor.is_some());
-        let until = if ahead.is_empty() {
-            0
-        } else {
-            peer.session.gap_end()
-        };
+        let until = if ahead.is_empty() { 0 } else { peer.session.gap_end() };
         let fixed = VersionFixed {
             shape: MapShape::new(&self.shape, 0),
             cursor: cursor.unwrap_or(0).into(),
             until: until.into(),
             // Before the first answer there is no cursor: what follows a lost first packet would be of no use.
-            window: if cursor.is_some() {
-                request.window
-            } else {
-                request.window.min(1)
-            }
-            .into(),
+            window: if cursor.is_some() { request.window } else { request.window.min(1) }.into(),
             flags: flags.into(),
             floor: self.state.floor.into(),
             reserved: 0.into(),
@@ -101,49 +90,42 @@ impl<const N: usize> Map<'_, N> {
         let owes_delta = unseen || flags & VersionFixed::FORCE != 0;
         if owes_delta {
             let serve = self.start_of(from, cursor);
-            let until = if serve.from_base {
-                0
-            } else {
-                packet.fixed.until.get()
-            };
+            let until = if serve.from_base { 0 } else { packet.fixed.until.get() };
             let packets_left = packet.fixed.window.get().max(1);
-            self.state.peers[from.index()].serve = Some(Serve {
-                until,
-                packets_left,
-                ..serve
-            });
+            self.state.peers[from.index()].serve = Some(Serve { until, packets_left, ..serve });
+            self.state.serving.insert(from);
         }
-        VersionOutcome {
-            owes_delta,
-            lacks: !self.state.version.covers_all(&theirs),
-        }
+        VersionOutcome { owes_delta, lacks: !self.state.version.covers_all(&theirs) }
     }
 
     /// Where a walk for `peer` starts: its cursor, or the newest checkpoint that its version covers.
     fn start_of(&self, peer: Slot, cursor: Option<u64>) -> Serve {
-        let serve = |at, from_base| Serve {
-            at,
-            from_base,
-            until: 0,
-            packets_left: 0,
-        };
+        let serve = |at, from_base| Serve { at, from_base, until: 0, packets_left: 0 };
         if let Some(cursor) = cursor
             && self.log.head() - cursor <= WALK_MAX
         {
             return serve(cursor, false);
         }
-        let base = self
-            .checkpoints
-            .newest_covered_by(&self.peer_versions[peer.index()]);
+        let base = self.checkpoints.newest_covered_by(&self.peer_versions[peer.index()]);
         match cursor {
             Some(cursor) if cursor >= base => serve(cursor, false),
             _ => serve(base, true),
         }
     }
 
-    /// Whether `to` waits for deltas.
-    pub fn owes_delta(&self, to: Slot) -> bool {
-        self.state.peers[to.index()].serve.is_some()
+    /// Whether `peer` is known to account for something that we do not.
+    pub fn lacks(&self, peer: Slot) -> bool {
+        !self.state.version.covers_all(&self.peer_versions[peer.index()])
+    }
+
+    /// Returns what `peer` is known to account for, in its present life.
+    pub fn version_of(&self, peer: Slot) -> &VersionVector<N> {
+        &self.peer_versions[peer.index()]
+    }
+
+    /// Returns the peers that wait for deltas.
+    pub fn owes_delta(&self) -> SlotSet {
+        self.state.serving
     }
 
     /// Fills `frame` with the next delta packet for `to`. Returns its header and length, or `None` when none is due.
@@ -152,7 +134,10 @@ impl<const N: usize> Map<'_, N> {
     /// [`WALK_MAX`] log entries.
     pub fn write_delta(&mut self, to: Slot, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let peer = &self.state.peers[to.index()];
-        let (serve, life) = (peer.serve?, peer.life.id);
+        let (Some(serve), life) = (peer.serve, peer.life.id) else {
+            self.state.serving.remove(to);
+            return None;
+        };
         let mut writer = Writer::new(frame)?;
         let record_len = self.shape.record_len();
         if writer.room() < size_of::<DeltaFixed>() + 8 + record_len {
@@ -161,11 +146,7 @@ impl<const N: usize> Map<'_, N> {
         let fixed_at = writer.reserve::<DeltaFixed>();
         let theirs = &self.peer_versions[to.index()];
         let head = self.log.head();
-        let stop = if serve.until == 0 {
-            head
-        } else {
-            serve.until.min(head).max(serve.at)
-        };
+        let stop = if serve.until == 0 { head } else { serve.until.min(head).max(serve.at) };
         let limit = stop.min(serve.at.max(self.log.ends.tail) + WALK_MAX);
 
         let (mut reached, mut count) = (limit, 0);
@@ -203,13 +184,11 @@ impl<const N: usize> Map<'_, N> {
                 .into(),
             },
         );
-        let next = Serve {
-            at: reached,
-            packets_left: serve.packets_left - 1,
-            from_base: false,
-            ..serve
-        };
+        let next = Serve { at: reached, packets_left: serve.packets_left - 1, from_base: false, ..serve };
         self.state.peers[to.index()].serve = (!last).then_some(next);
+        if last {
+            self.state.serving.remove(to);
+        }
         Some((self.envelope(Kind::Delta, life), writer.len()))
     }
 
@@ -224,11 +203,7 @@ impl<const N: usize> Map<'_, N> {
         self.peer_versions[from.index()].join(&theirs);
         let last = flags & DeltaFixed::LAST != 0;
         if !self.merge_all(&packet.records, &theirs) {
-            return DeltaOutcome {
-                refused: true,
-                last,
-                ..DeltaOutcome::default()
-            };
+            return DeltaOutcome { refused: true, last, ..DeltaOutcome::default() };
         }
         if self.broken(Tooth::CommitEveryPacket) {
             self.join_version(&self.peer_versions[from.index()].clone());
@@ -237,13 +212,8 @@ impl<const N: usize> Map<'_, N> {
         let ordered = self.broken(Tooth::HeadOrder);
         let peer = &mut self.state.peers[from.index()];
         let newest_before = peer.session.newest_head;
-        let progress = peer
-            .session
-            .advance(start, to, head, flags & DeltaFixed::FROM_BASE != 0);
-        let contiguous = peer
-            .session
-            .cursor
-            .is_some_and(|cursor| cursor >= head && start <= cursor);
+        let progress = peer.session.advance(start, to, head, flags & DeltaFixed::FROM_BASE != 0);
+        let contiguous = peer.session.cursor.is_some_and(|cursor| cursor >= head && start <= cursor);
         // R5: no older head than the newest used on the way, or what moved in between was in neither walk.
         let committed = flags & DeltaFixed::COMPLETE != 0 && contiguous && (head >= newest_before || ordered);
         if committed {
@@ -255,12 +225,7 @@ impl<const N: usize> Map<'_, N> {
         } else if !progress {
             self.stats.deltas_out_of_order += 1;
         }
-        DeltaOutcome {
-            progress,
-            committed,
-            last,
-            refused: false,
-        }
+        DeltaOutcome { progress, committed, last, refused: false }
     }
 
     /// Accounts for everything that `theirs` does: R6 must hold for it already.

@@ -51,10 +51,7 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) const fn new() -> Self {
-        Self {
-            queue: Deque::new(),
-            missed: 0,
-        }
+        Self { queue: Deque::new(), missed: 0 }
     }
 
     pub(crate) fn push(&mut self, event: Event) {

@@ -24,10 +24,9 @@ impl<const N: usize> Map<'_, N> {
         }
     }
 
-    /// Whether `to` waits for older records: its own that it asked for, or ours.
-    pub fn owes_history(&self, to: Slot) -> bool {
-        let peer = &self.state.peers[to.index()];
-        peer.history_serve.is_some() || peer.history_tell.is_some()
+    /// Returns the peers that wait for older records: their own that they asked for, or ours.
+    pub fn owes_history(&self) -> SlotSet {
+        self.state.telling
     }
 
     /// Fills `frame` with our question to `to`. Returns its header and length, or `None` when none is due.
@@ -55,11 +54,9 @@ impl<const N: usize> Map<'_, N> {
 
     /// Takes a peer's question for its slot's older records.
     pub fn on_history_ask(&mut self, from: Slot, packet: &HistoryAsk<'_>) {
-        let serve = HistoryServe {
-            below: packet.fixed.below.get(),
-            at: packet.fixed.resume.get(),
-        };
+        let serve = HistoryServe { below: packet.fixed.below.get(), at: packet.fixed.resume.get() };
         self.state.peers[from.index()].history_serve = Some(serve);
+        self.state.telling.insert(from);
     }
 
     /// Fills `frame` with older records for `to`. Returns its header and length, or `None` when none are due.
@@ -70,7 +67,10 @@ impl<const N: usize> Map<'_, N> {
         let (subject, below, start, flags) = match (peer.history_serve, peer.history_tell) {
             (Some(serve), _) => (to, serve.below, serve.at, 0),
             (None, Some(at)) => (me, self.state.life_base + 1, at, HistoryAnswerFixed::OWN),
-            (None, None) => return None,
+            (None, None) => {
+                self.state.telling.remove(to);
+                return None;
+            }
         };
         let mut writer = Writer::new(frame)?;
         let record_len = self.shape.record_len();
@@ -78,10 +78,7 @@ impl<const N: usize> Map<'_, N> {
             return None;
         }
         let fixed_at = writer.reserve::<HistoryAnswerFixed>();
-        let end = self
-            .table
-            .high_water()
-            .min(start.saturating_add(REPAIR_SCAN_MAX as u32));
+        let end = self.table.high_water().min(start.saturating_add(REPAIR_SCAN_MAX as u32));
         let (mut at, mut count) = (start.min(end), 0);
         while at < end && writer.room() >= record_len {
             let is_older = |dot: Dot| dot.slot == subject && dot.counter < below;
@@ -105,6 +102,9 @@ impl<const N: usize> Map<'_, N> {
             peer.history_serve = None;
         } else {
             peer.history_tell = (resume != 0).then_some(resume);
+        }
+        if peer.history_serve.is_none() && peer.history_tell.is_none() {
+            self.state.telling.remove(to);
         }
         Some((self.envelope(Kind::HistoryAnswer, life), writer.len()))
     }
@@ -139,14 +139,21 @@ impl<const N: usize> Map<'_, N> {
         self.state.peers[from.index()].history_resume = resume;
         if resume == 0 {
             self.state.unmet.remove(from);
-            self.state.peers[from.index()].history_tell = Some(0);
+            self.tell_history(from);
         }
         if learned {
             // Everyone who joined our version since believes to have these.
             for other in self.state.configured.without(me).iter() {
-                self.state.peers[other.index()].history_tell = Some(0);
+                self.tell_history(other);
             }
         }
         Ok(())
+    }
+
+    fn tell_history(&mut self, to: Slot) {
+        if self.state.peers[to.index()].life.is_known() {
+            self.state.peers[to.index()].history_tell = Some(0);
+            self.state.telling.insert(to);
+        }
     }
 }

@@ -30,10 +30,7 @@ pub(super) struct Layout {
 
 impl Layout {
     pub const fn new(capacity: usize, shape: &Shape) -> Self {
-        assert!(
-            capacity >= 1 && capacity <= CAPACITY_MAX,
-            "a map holds 1 to 4,194,304 records"
-        );
+        assert!(capacity >= 1 && capacity <= CAPACITY_MAX, "a map holds 1 to 4,194,304 records");
         Self {
             capacity: capacity as u32,
             buckets: capacity.div_ceil(BUCKET_RECORDS) as u32,

@@ -6,7 +6,7 @@ use super::{Map, Phase};
 use crate::clock::VersionVector;
 use crate::id::{Life, Slot, SlotSet};
 use crate::teeth::Tooth;
-use crate::wire::{Envelope, LifeNotice, Reject, flag};
+use crate::wire::{Envelope, Kind, LifeNotice, LifeNoticeFixed, Reject, Writer, flag};
 
 /// Times that hearing of another life in our slot raises our generation; after that the lesser is fenced.
 const NOTICE_RAISES: u8 = 2;
@@ -56,15 +56,36 @@ impl<const N: usize> Map<'_, N> {
             self.events.push(Event::SlotConflict { slot });
         }
         if life < *known {
-            return if self.broken(Tooth::OldLives) {
-                Ok(())
-            } else {
-                Err(Reject::OldLife)
-            };
+            return if self.broken(Tooth::OldLives) { Ok(()) } else { Err(Reject::OldLife) };
         }
         self.state.peers[slot.index()] = Peer::reborn(life, counter, self.log.head());
         self.peer_versions[slot.index()] = VersionVector::new();
         Ok(())
+    }
+
+    /// Fills `frame` with word of life `other` in `slot`, for the server there whose life id is `to_life`. Returns its
+    /// header and length, or `None` if the frame is too short.
+    pub fn write_life_notice(
+        &self,
+        slot: Slot,
+        other: Life,
+        to_life: u64,
+        frame: &mut [u8],
+    ) -> Option<(Envelope, usize)> {
+        let mut writer = Writer::new(frame)?;
+        if writer.room() < size_of::<LifeNoticeFixed>() {
+            return None;
+        }
+        let at = writer.reserve::<LifeNoticeFixed>();
+        let Life { generation, id } = other;
+        let fixed = LifeNoticeFixed {
+            generation: generation.into(),
+            slot: slot.get(),
+            reserved: [0; 3],
+            life: id.into(),
+        };
+        writer.fill(at, &fixed);
+        Some((self.envelope(Kind::LifeNotice, to_life), writer.len()))
     }
 
     /// Takes word of another life in a slot; only our own concerns us.
@@ -149,10 +170,7 @@ impl<const N: usize> Map<'_, N> {
             }
             let key = self.table.key(at);
             let value = (!mark.tombstone).then(|| self.table.value(at));
-            if self
-                .write_own_at(key, key.mix(), Some(at), mark.term, value)
-                .is_ok()
-            {
+            if self.write_own_at(key, key.mix(), Some(at), mark.term, value).is_ok() {
                 self.stats.redotted += 1;
             }
         }
@@ -171,9 +189,7 @@ impl<const N: usize> Map<'_, N> {
         if self.state.phase != Phase::Starting {
             return SlotSet::EMPTY;
         }
-        self.others()
-            .filter(|slot| !self.state.peers[slot.index()].counted)
-            .collect()
+        self.others().filter(|slot| !self.state.peers[slot.index()].counted).collect()
     }
 
     fn others(&self) -> impl Iterator<Item = Slot> + use<'_, N> {
@@ -210,12 +226,7 @@ impl<const N: usize> Map<'_, N> {
         state.peers.iter_mut().for_each(|peer| peer.pushed = before);
         if expired {
             let met = |slot: &Slot| state.peers[slot.index()].counted;
-            state.unmet = state
-                .configured
-                .without(state.slot)
-                .iter()
-                .filter(|slot| !met(slot))
-                .collect();
+            state.unmet = state.configured.without(state.slot).iter().filter(|slot| !met(slot)).collect();
         }
         self.events.push(Event::Started { expired });
     }

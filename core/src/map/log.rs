@@ -25,10 +25,7 @@ pub(super) struct Ends {
 
 impl<'a> ChangeLog<'a> {
     pub fn new(ring: &'a mut [u32]) -> Self {
-        Self {
-            ring,
-            ends: Ends::default(),
-        }
+        Self { ring, ends: Ends::default() }
     }
 
     fn place(&self, position: u64) -> usize {

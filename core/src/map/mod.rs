@@ -12,6 +12,7 @@ mod collect;
 mod delta;
 mod event;
 mod history;
+mod inspect;
 mod layout;
 mod lives;
 mod log;
@@ -32,6 +33,7 @@ use core::hash::{Hash, Hasher};
 pub use delta::{DeltaOutcome, Request, VersionOutcome};
 pub use event::Event;
 pub(crate) use event::Events;
+pub use inspect::Held;
 pub use reader::{Lookup, Meta, Reader, Records};
 pub use stats::{Cause, MapStats};
 pub use typed::{Typed, TypedReader};
@@ -191,17 +193,10 @@ struct Parts<'a, const N: usize> {
 impl<'a, const N: usize> Parts<'a, N> {
     #[cfg(not(popmap_loom))]
     fn carve(storage: &'a mut [u64], layout: Layout) -> Result<Self, MapError> {
-        let too_small = MapError::Storage {
-            needed: layout.words(N),
-            given: storage.len(),
-        };
-        let (table, rest) = storage
-            .split_at_mut_checked(layout.table_words())
-            .ok_or(too_small)?;
+        let too_small = MapError::Storage { needed: layout.words(N), given: storage.len() };
+        let (table, rest) = storage.split_at_mut_checked(layout.table_words()).ok_or(too_small)?;
         let (ring, rest) = rest.split_at_mut_checked(layout.ring_words()).ok_or(too_small)?;
-        let (versions, _) = rest
-            .split_at_mut_checked(Layout::version_words(N))
-            .ok_or(too_small)?;
+        let (versions, _) = rest.split_at_mut_checked(Layout::version_words(N)).ok_or(too_small)?;
         let table =
             <[crate::atomic::AtomicU64]>::mut_from_bytes(table.as_mut_bytes()).map_err(|_| too_small)?;
         let ring = <[u32]>::mut_from_bytes(ring.as_mut_bytes()).map_err(|_| too_small)?;
@@ -209,12 +204,13 @@ impl<'a, const N: usize> Parts<'a, N> {
             <[VersionVector<N>]>::mut_from_bytes(versions.as_mut_bytes()).map_err(|_| too_small)?;
         let (peer_versions, checkpoints) = versions.split_at_mut(N);
         let ring = &mut ring[..layout.ring as usize];
-        Ok(Self {
-            table: Table::new(table, layout),
-            ring,
-            peer_versions,
-            checkpoints,
-        })
+        Ok(Self { table: Table::new(table, layout), ring, peer_versions, checkpoints })
+    }
+
+    /// Loom's atomics are no plain words: under loom only the table is checked, and no map is built.
+    #[cfg(popmap_loom)]
+    fn carve(storage: &'a mut [u64], layout: Layout) -> Result<Self, MapError> {
+        Err(MapError::Storage { needed: layout.words(N), given: storage.len() })
     }
 }
 
@@ -250,6 +246,10 @@ struct State<const N: usize> {
     conflicted: SlotSet,
     /// Peers still to be asked for our slot's older records, after an expired deadline.
     unmet: SlotSet,
+    /// Peers that wait for deltas.
+    serving: SlotSet,
+    /// Peers that wait for older records.
+    telling: SlotSet,
     full: bool,
     peers: [Peer; N],
     collection: Collection<N>,
@@ -274,16 +274,8 @@ impl<'a, const N: usize> Map<'a, N> {
     ///
     /// # Errors
     /// When a field of `config` is out of range, or the storage is too small or not zero. Nothing has been changed.
-    #[cfg(not(popmap_loom))]
     pub fn new(storage: &'a mut [u64], config: &MapConfig) -> Result<Self, MapError> {
-        let MapConfig {
-            slot,
-            configured,
-            life,
-            capacity,
-            shape,
-            start_deadline,
-        } = *config;
+        let MapConfig { slot, configured, life, capacity, shape, start_deadline } = *config;
         if slot.index() >= N
             || !configured.contains(slot)
             || !configured.difference(SlotSet::first(N)).is_empty()
@@ -300,12 +292,7 @@ impl<'a, const N: usize> Map<'a, N> {
             return Err(MapError::ValueLength(shape.value_len));
         }
         let layout = Layout::new(capacity, &shape);
-        let Parts {
-            table,
-            ring,
-            peer_versions,
-            checkpoints,
-        } = Parts::carve(storage, layout)?;
+        let Parts { table, ring, peer_versions, checkpoints } = Parts::carve(storage, layout)?;
         if !table.is_pristine() {
             return Err(MapError::NotZero);
         }
@@ -333,6 +320,8 @@ impl<'a, const N: usize> Map<'a, N> {
                 raised_on_notice: 0,
                 conflicted: SlotSet::EMPTY,
                 unmet: SlotSet::EMPTY,
+                serving: SlotSet::EMPTY,
+                telling: SlotSet::EMPTY,
                 full: false,
                 peers: core::array::from_fn(|_| Peer::default()),
                 collection: Collection::default(),
@@ -354,28 +343,16 @@ impl<'a, const N: usize> Map<'a, N> {
     ///
     /// # Errors
     /// [`MapError::Storage`] when `storage` is too small.
-    #[cfg(not(popmap_loom))]
     pub fn fork<'b>(&self, storage: &'b mut [u64]) -> Result<Map<'b, N>, MapError> {
-        let Parts {
-            table,
-            ring,
-            peer_versions,
-            checkpoints,
-        } = Parts::carve(storage, self.layout)?;
+        let Parts { table, ring, peer_versions, checkpoints } = Parts::carve(storage, self.layout)?;
         table.copy_from(&self.table);
         ring.copy_from_slice(self.log.ring);
         peer_versions.copy_from_slice(self.peer_versions);
         checkpoints.copy_from_slice(self.checkpoints.held);
         Ok(Map {
             table,
-            log: ChangeLog {
-                ring,
-                ends: self.log.ends,
-            },
-            checkpoints: Checkpoints {
-                held: checkpoints,
-                positions: self.checkpoints.positions,
-            },
+            log: ChangeLog { ring, ends: self.log.ends },
+            checkpoints: Checkpoints { held: checkpoints, positions: self.checkpoints.positions },
             peer_versions,
             state: self.state.clone(),
             layout: self.layout,
@@ -397,9 +374,7 @@ impl<'a, const N: usize> Map<'a, N> {
             self.table.record(at).for_each(|word| word.hash(hasher));
         }
         self.peer_versions.iter().for_each(|version| version.hash(hasher));
-        self.checkpoints
-            .iter()
-            .for_each(|checkpoint| checkpoint.hash(hasher));
+        self.checkpoints.iter().for_each(|checkpoint| checkpoint.hash(hasher));
     }
 
     /// Tells the time; it never runs backward. Starts writing when rule R4.2 allows it.
@@ -486,10 +461,7 @@ impl<'a, const N: usize> Map<'a, N> {
 
     /// Returns the life in which `slot` was last heard.
     pub fn life_of(&self, slot: Slot) -> Life {
-        self.state
-            .peers
-            .get(slot.index())
-            .map_or(Life::NONE, |peer| peer.life)
+        self.state.peers.get(slot.index()).map_or(Life::NONE, |peer| peer.life)
     }
 
     /// Returns who is alive, as told.
@@ -512,9 +484,7 @@ impl<'a, const N: usize> Map<'a, N> {
 
     /// Returns the header of a packet of `kind`, computed for the present life of `to` where that matters.
     fn envelope(&self, kind: Kind, to_life: u64) -> Envelope {
-        let State {
-            slot, life, phase, ..
-        } = self.state;
+        let State { slot, life, phase, .. } = self.state;
         let mut flags = 0;
         if self.is_caught_up() {
             flags |= flag::CAUGHT_UP;
@@ -524,23 +494,14 @@ impl<'a, const N: usize> Map<'a, N> {
             Phase::Active { expired: true } => flags |= flag::EXPIRED,
             Phase::Starting | Phase::Fenced => flags |= flag::SILENT,
         }
-        Envelope {
-            kind,
-            slot,
-            flags,
-            life,
-            to_life,
-        }
+        Envelope { kind, slot, flags, life, to_life }
     }
 
     /// Notes a checkpoint of the change log, if it moved since the last.
     pub fn note_checkpoint(&mut self) {
         if self.log.head() != self.checkpoints.newest() {
-            let held = if self.broken(Tooth::CheckpointOfVersion) {
-                self.state.version
-            } else {
-                self.state.held
-            };
+            let held =
+                if self.broken(Tooth::CheckpointOfVersion) { self.state.version } else { self.state.held };
             self.checkpoints.note(self.log.head(), &held);
         }
     }
@@ -566,14 +527,7 @@ impl<'a, const N: usize> Map<'a, N> {
 
 impl<const N: usize> fmt::Debug for Map<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let State {
-            slot,
-            life,
-            phase,
-            version,
-            floor,
-            ..
-        } = &self.state;
+        let State { slot, life, phase, version, floor, .. } = &self.state;
         f.debug_struct("Map")
             .field("slot", slot)
             .field("life", life)

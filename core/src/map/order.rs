@@ -21,13 +21,9 @@ pub(super) fn compare(
             let weight = |mark: &Mark| (priority(mark.dot.slot, key), mark.dot.slot);
             return weight(a).cmp(&weight(b));
         }
-        a.dot
-            .counter
-            .cmp(&b.dot.counter)
-            .then(a.tombstone.cmp(&b.tombstone))
-            .then_with(|| {
-                // Little-endian words, compared as the bytes they stand for.
-                a_value.map(u64::swap_bytes).cmp(b_value.map(u64::swap_bytes))
-            })
+        a.dot.counter.cmp(&b.dot.counter).then(a.tombstone.cmp(&b.tombstone)).then_with(|| {
+            // Little-endian words, compared as the bytes they stand for.
+            a_value.map(u64::swap_bytes).cmp(b_value.map(u64::swap_bytes))
+        })
     })
 }

@@ -61,11 +61,7 @@ pub(super) struct HistoryServe {
 impl Peer {
     /// A peer in another life: what was known of the old one is forgotten. Our writes so far are not fresh to it.
     pub fn reborn(life: Life, counter: u64, head: u64) -> Self {
-        Self {
-            life,
-            pushed: (counter, head),
-            ..Self::default()
-        }
+        Self { life, pushed: (counter, head), ..Self::default() }
     }
 }
 
@@ -93,11 +89,7 @@ impl Session {
         if self.cursor.is_none() || from == to {
             return false;
         }
-        if let Some(range) = self
-            .ahead
-            .iter_mut()
-            .find(|range| range.0 <= to && from <= range.1)
-        {
+        if let Some(range) = self.ahead.iter_mut().find(|range| range.0 <= to && from <= range.1) {
             let joined = (range.0.min(from), range.1.max(to));
             let grew = *range != joined;
             *range = joined;

@@ -70,11 +70,7 @@ impl<const N: usize> Map<'_, N> {
                 reserved: 0.into(),
             },
         );
-        let len = if complete {
-            writer.len()
-        } else {
-            fixed_at + size_of::<PushFixed>()
-        };
+        let len = if complete { writer.len() } else { fixed_at + size_of::<PushFixed>() };
         self.state.peers[to.index()].pushed = (newest, head);
         Some((self.envelope(Kind::Push, 0), len))
     }

@@ -31,11 +31,7 @@ pub struct Meta {
 
 impl Meta {
     fn new(stamp: Stamp, mark: &Mark) -> Self {
-        Self {
-            dot: mark.dot,
-            term: mark.term,
-            stamp,
-        }
+        Self { dot: mark.dot, term: mark.term, stamp }
     }
 
     /// Returns how long ago this replica applied the write, in steps of 16.8 ms; wraps after 2.3 years.
@@ -60,10 +56,7 @@ pub enum Lookup {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(table: Table<'a>, shape: Shape) -> Self {
-        Self {
-            table,
-            value_len: usize::from(shape.value_len),
-        }
+        Self { table, value_len: usize::from(shape.value_len) }
     }
 
     /// Looks `key` up and copies its value, which must have the map's length, into `value`.
@@ -72,14 +65,15 @@ impl<'a> Reader<'a> {
     /// When `value` does not have the map's value length.
     #[inline]
     pub fn get(&self, key: Key, value: &mut [u8]) -> Lookup {
-        assert_eq!(
-            value.len(),
-            self.value_len,
-            "the buffer must have the map's value length"
-        );
+        self.get_within(key, value, READ_TRIES)
+    }
+
+    #[inline]
+    pub(super) fn get_within(&self, key: Key, value: &mut [u8], tries: u32) -> Lookup {
+        assert_eq!(value.len(), self.value_len, "the buffer must have the map's value length");
         let words = key.words();
         for position in self.table.candidates(key.mix()) {
-            match self.table.copy(position, Some(&words), value, READ_TRIES) {
+            match self.table.copy(position, Some(&words), value, tries) {
                 Copied::Record(_, _, mark) if mark.tombstone => return Lookup::Absent,
                 Copied::Record(_, stamp, mark) => return Lookup::Found(Meta::new(stamp, &mark)),
                 Copied::Busy => return Lookup::Busy,
@@ -95,11 +89,11 @@ impl<'a> Reader<'a> {
     /// A record that is there throughout is seen once; one that the writer kept busy through every try is counted in
     /// [`Records::skipped`].
     pub fn records(&self) -> Records<'a> {
-        Records {
-            reader: *self,
-            next: 0,
-            skipped: 0,
-        }
+        self.records_within(READ_TRIES)
+    }
+
+    pub(super) fn records_within(&self, tries: u32) -> Records<'a> {
+        Records { reader: *self, tries, next: 0, skipped: 0 }
     }
 
     /// Returns the time that the writer last told: a reader can see whether it still runs.
@@ -125,10 +119,7 @@ impl<'a> Reader<'a> {
 
 impl fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader")
-            .field("len", &self.len())
-            .field("value_len", &self.value_len)
-            .finish()
+        f.debug_struct("Reader").field("len", &self.len()).field("value_len", &self.value_len).finish()
     }
 }
 
@@ -136,6 +127,7 @@ impl fmt::Debug for Reader<'_> {
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     reader: Reader<'a>,
+    tries: u32,
     next: u32,
     skipped: usize,
 }
@@ -147,15 +139,11 @@ impl Records<'_> {
     /// When `value` does not have the map's value length.
     pub fn next_into(&mut self, value: &mut [u8]) -> Option<(Key, Meta)> {
         let Reader { table, value_len } = self.reader;
-        assert_eq!(
-            value.len(),
-            value_len,
-            "the buffer must have the map's value length"
-        );
+        assert_eq!(value.len(), value_len, "the buffer must have the map's value length");
         while self.next < table.high_water() {
             let position = self.next;
             self.next += 1;
-            match table.copy(position, None, value, READ_TRIES) {
+            match table.copy(position, None, value, self.tries) {
                 Copied::Record(words, stamp, mark) if !mark.tombstone => {
                     return Some((Key::from_words(words), Meta::new(stamp, &mark)));
                 }

@@ -91,7 +91,7 @@ fn bucket_range(bucket: u32, bits: u8) -> (u64, u64) {
 ///
 /// Over the record's words: `x = 0x9e3779b97f4a7c15`, then for each word `w`, with `p = (x ^ w) * 0xd1b54a32d192ed03`
 /// in 128 bits, `x = low(p) ^ high(p) ^ w.rotate_left(32)`.
-fn record_hash(words: impl Iterator<Item = u64>) -> u64 {
+pub(super) fn record_hash(words: impl Iterator<Item = u64>) -> u64 {
     words.fold(0x9e37_79b9_7f4a_7c15, |x, word| {
         let product = u128::from(x ^ word) * 0xd1b5_4a32_d192_ed03;
         product as u64 ^ (product >> 64) as u64 ^ word.rotate_left(32)
@@ -101,8 +101,7 @@ fn record_hash(words: impl Iterator<Item = u64>) -> u64 {
 impl<'a, const N: usize> Map<'a, N> {
     /// Returns the digest of all live records whose mix is from `from` to `to`: equal replicas have equal digests.
     pub fn digest(&self, from: u64, to: u64) -> u64 {
-        self.live_in(from, to)
-            .fold(0, |sum, at| sum.wrapping_add(record_hash(self.table.record(at))))
+        self.live_in(from, to).fold(0, |sum, at| sum.wrapping_add(record_hash(self.table.record(at))))
     }
 
     fn live_in(&self, from: u64, to: u64) -> impl Iterator<Item = Position> + use<'a, '_, N> {
@@ -121,11 +120,8 @@ impl<'a, const N: usize> Map<'a, N> {
     pub fn write_digest(&mut self, to: Slot, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let life = self.state.peers[to.index()].life;
         let bits = self.bucket_bits();
-        let first = if self.state.repairs.next_bucket >> bits == 0 {
-            self.state.repairs.next_bucket
-        } else {
-            0
-        };
+        let first =
+            if self.state.repairs.next_bucket >> bits == 0 { self.state.repairs.next_bucket } else { 0 };
         let count = ((1u32 << bits) - first).min(DIGESTS);
         let mut writer = Writer::new(frame)?;
         if !life.is_known() || writer.room() < size_of::<DigestFixed>() + 8 * count as usize {
@@ -140,11 +136,7 @@ impl<'a, const N: usize> Map<'a, N> {
         repairs.last_question += 1;
         repairs.next_bucket = first + count;
         let question = repairs.last_question;
-        repairs.asked = Some(Exchange {
-            peer: to,
-            question,
-            until: self.state.now + ANSWER_WITHIN,
-        });
+        repairs.asked = Some(Exchange { peer: to, question, until: self.state.now + ANSWER_WITHIN });
         self.stats.repair_questions += 1;
         writer.fill(
             at,
@@ -180,11 +172,8 @@ impl<'a, const N: usize> Map<'a, N> {
             }
         }
         let question = packet.fixed.question.get();
-        self.state.repairs.answered = Some(Exchange {
-            peer: from,
-            question,
-            until: self.state.now + ANSWER_WITHIN,
-        });
+        self.state.repairs.answered =
+            Some(Exchange { peer: from, question, until: self.state.now + ANSWER_WITHIN });
         self.state.repairs.ranges = ranges;
         Ok(())
     }
@@ -200,11 +189,7 @@ impl<'a, const N: usize> Map<'a, N> {
     /// Fills `frame` with an answer, or with what the peer lacks. Returns its header and length, or `None` when
     /// nothing is due.
     pub fn write_repair(&mut self, frame: &mut [u8]) -> Option<(Envelope, usize)> {
-        if self.state.repairs.ranges.is_empty() {
-            self.write_back(frame)
-        } else {
-            self.write_range(frame)
-        }
+        if self.state.repairs.ranges.is_empty() { self.write_back(frame) } else { self.write_range(frame) }
     }
 
     fn write_range(&mut self, frame: &mut [u8]) -> Option<(Envelope, usize)> {
@@ -297,13 +282,10 @@ impl<'a, const N: usize> Map<'a, N> {
         for at in self.live_in(from, to) {
             let key = self.table.key(at);
             let mark = self.table.mark(at).expect("a live record");
-            let beaten = theirs
-                .iter()
-                .find(|record| record.key() == key)
-                .is_none_or(|record| {
-                    let theirs = (&mark_of(&record), words_of(record.value()));
-                    compare(key, (&mark, self.table.value(at)), theirs) == Ordering::Greater
-                });
+            let beaten = theirs.iter().find(|record| record.key() == key).is_none_or(|record| {
+                let theirs = (&mark_of(&record), words_of(record.value()));
+                compare(key, (&mark, self.table.value(at)), theirs) == Ordering::Greater
+            });
             if beaten && !back.contains(&key) && back.push(key).is_err() {
                 break;
             }
@@ -409,10 +391,7 @@ impl<'a, const N: usize> Map<'a, N> {
             let Some(term) = self.state.floor.max(record.term()).checked_add(1) else {
                 return;
             };
-            if self
-                .write_own_at(key, mix, None, term, None::<core::iter::Empty<u64>>)
-                .is_ok()
-            {
+            if self.write_own_at(key, mix, None, term, None::<core::iter::Empty<u64>>).is_ok() {
                 self.stats.reports_buried += 1;
             }
             return;

@@ -18,10 +18,7 @@ impl<const N: usize> Map<'_, N> {
             self.state.sweep_collects = self.may_collect();
         }
         let orphaned = self.orphaned();
-        let end = self
-            .table
-            .high_water()
-            .min(self.state.sweep_at.saturating_add(positions as u32));
+        let end = self.table.high_water().min(self.state.sweep_at.saturating_add(positions as u32));
         for at in self.state.sweep_at..end {
             let Some(mark) = self.table.mark(at) else { continue };
             if mark.tombstone && self.state.sweep_collects && self.state.collection.stable().covers(mark.dot)
@@ -69,9 +66,7 @@ impl<const N: usize> Map<'_, N> {
     fn adopt_orphan(&mut self, at: Position, mark: &Mark) {
         let me = self.state.slot;
         let others = self.state.live.without(me);
-        let covered = others
-            .iter()
-            .any(|slot| self.peer_versions[slot.index()].covers(mark.dot));
+        let covered = others.iter().any(|slot| self.peer_versions[slot.index()].covers(mark.dot));
         let key = self.table.key(at);
         let Some(term) = mark.term.checked_add(1) else {
             return;

@@ -43,11 +43,7 @@ impl Stamp {
     pub fn age_ns(self, now_ns: u64) -> u64 {
         let units = ((now_ns >> TIME_SHIFT) as u32).wrapping_sub(self.0 as u32);
         // A reader's clock may lag the writer's by a step: that is no age, not 2.3 years.
-        if units > u32::MAX - 64 {
-            0
-        } else {
-            u64::from(units) << TIME_SHIFT
-        }
+        if units > u32::MAX - 64 { 0 } else { u64::from(units) << TIME_SHIFT }
     }
 }
 
@@ -62,10 +58,7 @@ pub(super) struct Mark {
 impl Mark {
     pub fn from_words(counter: u64, meta: u64) -> Self {
         Self {
-            dot: Dot {
-                slot: Slot::at((meta >> 32) as usize & 63),
-                counter,
-            },
+            dot: Dot { slot: Slot::at((meta >> 32) as usize & 63), counter },
             term: meta as u32,
             tombstone: meta >> 40 & u64::from(TOMBSTONE) != 0,
         }
@@ -112,13 +105,7 @@ impl<'a> Table<'a> {
         let (header, rest) = words.split_at(TABLE_HEADER_WORDS);
         let (index, slots) = rest.split_at(layout.index_words());
         let position_bits = u32::BITS - layout.capacity.leading_zeros();
-        Self {
-            header,
-            index,
-            slots,
-            layout,
-            position_bits,
-        }
+        Self { header, index, slots, layout, position_bits }
     }
 
     fn count(&self, word: usize) -> u64 {
@@ -193,16 +180,12 @@ impl<'a> Table<'a> {
 
     /// Returns the words of the value.
     pub fn value(&self, position: Position) -> impl Iterator<Item = u64> + use<'a> {
-        self.slot(position)[SLOT_WORDS..]
-            .iter()
-            .map(|word| word.load(Ordering::Relaxed))
+        self.slot(position)[SLOT_WORDS..].iter().map(|word| word.load(Ordering::Relaxed))
     }
 
     /// Returns the words of the record as they stand on the wire.
     pub fn record(&self, position: Position) -> impl Iterator<Item = u64> + use<'a> {
-        self.slot(position)[1..]
-            .iter()
-            .map(|word| word.load(Ordering::Relaxed))
+        self.slot(position)[1..].iter().map(|word| word.load(Ordering::Relaxed))
     }
 
     /// Copies the record into `bytes`, as it stands on the wire.
@@ -233,10 +216,7 @@ impl<'a> Table<'a> {
     /// Gives a record another log position; the record stays as it is.
     pub fn restamp(&self, position: Position, log_position: u64) {
         let word = &self.slot(position)[0];
-        word.store(
-            Stamp(word.load(Ordering::Relaxed)).moved_to(log_position).0,
-            Ordering::Release,
-        );
+        word.store(Stamp(word.load(Ordering::Relaxed)).moved_to(log_position).0, Ordering::Release);
     }
 
     /// Takes a slot for `key` and enters it in the index. The slot stays empty to readers until it is written.
@@ -320,17 +300,11 @@ impl<'a> Table<'a> {
     }
 
     fn bucket(&self, bucket: usize) -> &'a [AtomicU64; BUCKET_WORDS] {
-        self.index[bucket * BUCKET_WORDS..]
-            .first_chunk()
-            .expect("a bucket is eight words")
+        self.index[bucket * BUCKET_WORDS..].first_chunk().expect("a bucket is eight words")
     }
 
     fn next_bucket(&self, bucket: usize) -> usize {
-        if bucket + 1 == self.layout.buckets as usize {
-            0
-        } else {
-            bucket + 1
-        }
+        if bucket + 1 == self.layout.buckets as usize { 0 } else { bucket + 1 }
     }
 
     /// An index entry: fingerprint in the high bits, position + 1 in the low; zero is no entry.
@@ -356,18 +330,17 @@ impl<'a> Table<'a> {
         let table = *self;
         let mask = !((1u32 << self.position_bits) - 1);
         let wanted = (mix as u32) << self.position_bits;
-        self.probe(mix).flat_map(move |bucket| {
+        self.probe(mix, self.layout.buckets).flat_map(move |bucket| {
             Entries::load(table.bucket(bucket))
                 .filter(move |entry| entry & mask == wanted && entry & !mask != 0)
                 .map(move |entry| table.position_of(entry))
         })
     }
 
-    /// Iterates the buckets of a lookup: the home, then each next one while keys passed the last by.
-    fn probe(&self, mix: u64) -> impl Iterator<Item = usize> + use<'a> {
+    /// Iterates the buckets of a lookup: the home, then each next one while keys passed the last by, `left` at most.
+    fn probe(&self, mix: u64, mut left: u32) -> impl Iterator<Item = usize> + use<'a> {
         let table = *self;
         let mut next = Some(self.home(mix));
-        let mut left = self.layout.buckets;
         core::iter::from_fn(move || {
             let bucket = next?;
             left -= 1;
@@ -381,7 +354,9 @@ impl<'a> Table<'a> {
         let table = *self;
         let (first, last) = (self.home(from), self.home(to));
         let within = first..last;
-        within.chain(self.probe(to)).flat_map(move |bucket| {
+        // Keys that passed the last bucket of all by are in the first one, which `within` may hold already.
+        let left = self.layout.buckets - within.len() as u32;
+        within.chain(self.probe(to, left)).flat_map(move |bucket| {
             Entries::load(table.bucket(bucket))
                 .filter(|&entry| entry != 0)
                 .map(move |entry| table.position_of(entry))
@@ -438,10 +413,7 @@ struct Entries {
 
 impl Entries {
     fn load(bucket: &[AtomicU64; BUCKET_WORDS]) -> Self {
-        Self {
-            words: core::array::from_fn(|i| bucket[i].load(Ordering::Acquire)),
-            at: 0,
-        }
+        Self { words: core::array::from_fn(|i| bucket[i].load(Ordering::Acquire)), at: 0 }
     }
 }
 
@@ -456,3 +428,9 @@ impl Iterator for Entries {
         })
     }
 }
+
+#[cfg(all(test, not(popmap_loom)))]
+mod tests;
+
+#[cfg(all(test, popmap_loom))]
+mod loom_tests;

@@ -39,11 +39,7 @@ impl<T> Clone for TypedReader<'_, T> {
 impl<T> Copy for TypedReader<'_, T> {}
 
 fn check<T>(value_len: usize) -> Result<(), MapError> {
-    if size_of::<T>() == value_len {
-        Ok(())
-    } else {
-        Err(MapError::ValueLength(size_of::<T>() as u16))
-    }
+    if size_of::<T>() == value_len { Ok(()) } else { Err(MapError::ValueLength(size_of::<T>() as u16)) }
 }
 
 impl<'a, const N: usize> Map<'a, N> {
@@ -53,10 +49,7 @@ impl<'a, const N: usize> Map<'a, N> {
     /// [`MapError::ValueLength`] when `T` does not have the map's value length.
     pub fn typed<T: Value>(&mut self) -> Result<Typed<'_, 'a, T, N>, MapError> {
         check::<T>(usize::from(self.shape.value_len))?;
-        Ok(Typed {
-            map: self,
-            value: PhantomData,
-        })
+        Ok(Typed { map: self, value: PhantomData })
     }
 }
 
@@ -77,10 +70,7 @@ impl<'a> Reader<'a> {
     /// [`MapError::ValueLength`] when `T` does not have the map's value length.
     pub fn typed<T: Value>(self) -> Result<TypedReader<'a, T>, MapError> {
         check::<T>(self.value_len())?;
-        Ok(TypedReader {
-            reader: self,
-            value: PhantomData,
-        })
+        Ok(TypedReader { reader: self, value: PhantomData })
     }
 }
 

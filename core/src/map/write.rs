@@ -103,18 +103,12 @@ impl<'a, const N: usize> Map<'a, N> {
     pub fn put(&mut self, key: Key, value: &[u8]) -> Result<Dot, PutError> {
         let expected = usize::from(self.shape.value_len);
         if value.len() != expected {
-            return Err(PutError::ValueLength {
-                given: value.len(),
-                expected,
-            });
+            return Err(PutError::ValueLength { given: value.len(), expected });
         }
         self.may_write()?;
         let mix = key.mix();
         let found = self.table.find(key, mix);
-        let limit = self.capacity()
-            - (self.capacity() / RESERVE_DIVISOR)
-                .max(1)
-                .min(self.capacity() - 1);
+        let limit = self.capacity() - (self.capacity() / RESERVE_DIVISOR).max(1).min(self.capacity() - 1);
         if found.is_none() && self.len() >= limit {
             self.stats.puts_refused += 1;
             return Err(PutError::Full);
@@ -132,15 +126,10 @@ impl<'a, const N: usize> Map<'a, N> {
         self.may_write().map_err(RemoveError::Refused)?;
         let mix = key.mix();
         let found = self.table.find(key, mix);
-        if found
-            .and_then(|at| self.table.mark(at))
-            .is_none_or(|mark| mark.tombstone)
-        {
+        if found.and_then(|at| self.table.mark(at)).is_none_or(|mark| mark.tombstone) {
             return Err(RemoveError::NotFound);
         }
-        let dot = self
-            .write_own(key, mix, found, NO_VALUE)
-            .map_err(RemoveError::Refused)?;
+        let dot = self.write_own(key, mix, found, NO_VALUE).map_err(RemoveError::Refused)?;
         self.stats.removes += 1;
         Ok(dot)
     }
@@ -190,11 +179,7 @@ impl<'a, const N: usize> Map<'a, N> {
             None => self.table.insert(key, mix).ok_or(PutError::Full)?,
         };
         let dot = Dot { slot, counter };
-        let mark = Mark {
-            dot,
-            term,
-            tombstone: value.is_none(),
-        };
+        let mark = Mark { dot, term, tombstone: value.is_none() };
         match value {
             Some(value) => self.store(at, &mark, value),
             None => self.store(at, &mark, core::iter::repeat(0)),
@@ -204,9 +189,7 @@ impl<'a, const N: usize> Map<'a, N> {
         if dot.generation() > self.state.life.generation {
             // The sequence is exhausted and has carried.
             self.state.life.generation = dot.generation();
-            self.events.push(Event::GenerationRaised {
-                generation: dot.generation(),
-            });
+            self.events.push(Event::GenerationRaised { generation: dot.generation() });
         }
         Ok(dot)
     }
@@ -221,8 +204,7 @@ impl<'a, const N: usize> Map<'a, N> {
             self.state.push_barrier = self.state.push_barrier.max(old.dot.counter);
         }
         let position = self.log.append(&self.table, at);
-        self.table
-            .write(at, Stamp::new(position, self.state.now.0), mark, value);
+        self.table.write(at, Stamp::new(position, self.state.now.0), mark, value);
         self.state.held.raise(mark.dot.slot, mark.dot.counter);
         self.state.held_next.raise(mark.dot.slot, mark.dot.counter);
     }
@@ -310,20 +292,12 @@ impl<'a, const N: usize> Map<'a, N> {
             let (a, b) = (new.0.dot.slot, old.0.dot.slot);
             return crate::ownership::priority(a, key).cmp(&crate::ownership::priority(b, key));
         }
-        compare(
-            key,
-            (new.0, words_of(new.1.value())),
-            (old.0, self.table.value(old.1)),
-        )
+        compare(key, (new.0, words_of(new.1.value())), (old.0, self.table.value(old.1)))
     }
 
     /// Our earlier life's record beats what we wrote in this one: our value stands, as a new write above it (R4.3).
     fn reassert(&mut self, key: Key, mix: u64, at: Position, beaten_by: &Mark, ours: &Mark) -> Merged {
-        let term = if beaten_by.tombstone {
-            beaten_by.term.checked_add(1)
-        } else {
-            Some(beaten_by.term)
-        };
+        let term = if beaten_by.tombstone { beaten_by.term.checked_add(1) } else { Some(beaten_by.term) };
         let value = self.copy_value(at);
         let value = (!ours.tombstone).then(|| words_of(&value));
         // At the last term there is no writing above it: the earlier record is then left for the next writer.
@@ -349,9 +323,5 @@ impl<'a, const N: usize> Map<'a, N> {
 const NO_VALUE: Option<core::iter::Empty<u64>> = None;
 
 pub(super) fn mark_of(record: &RecordRef<'_>) -> Mark {
-    Mark {
-        dot: record.dot(),
-        term: record.term(),
-        tombstone: record.is_tombstone(),
-    }
+    Mark { dot: record.dot(), term: record.term(), tombstone: record.is_tombstone() }
 }

@@ -56,10 +56,7 @@ mod tests {
         for (slot, expected) in GOLDEN {
             assert_eq!(priority(Slot::at(slot), key), expected, "slot {slot}");
         }
-        assert_eq!(
-            Key::from_name(b""),
-            Key(0x99aa_06d3_0147_98d8_6001_c324_468d_497f_u128.to_le_bytes())
-        );
+        assert_eq!(Key::from_name(b""), Key(0x99aa_06d3_0147_98d8_6001_c324_468d_497f_u128.to_le_bytes()));
     }
 
     #[test]

@@ -287,11 +287,7 @@ impl<'p> Body<'p> {
                 }
                 let records = list(&fixed.shape, rest)?;
                 let (version, _) = Sparse::parse(&rest[records.len() * shape.record_len()..], slots)?;
-                Ok(Self::Delta(Delta {
-                    fixed,
-                    records,
-                    version,
-                }))
+                Ok(Self::Delta(Delta { fixed, records, version }))
             }
             Kind::Push => {
                 let (fixed, rest) = split::<PushFixed>(bytes)?;
@@ -299,10 +295,7 @@ impl<'p> Body<'p> {
                 if fixed.from.get() > fixed.to.get() {
                     return Err(Reject::Field);
                 }
-                Ok(Self::Push(Push {
-                    fixed,
-                    records: list(&fixed.shape, rest)?,
-                }))
+                Ok(Self::Push(Push { fixed, records: list(&fixed.shape, rest)? }))
             }
             Kind::Digest => {
                 let (fixed, rest) = split::<DigestFixed>(bytes)?;
@@ -321,9 +314,8 @@ impl<'p> Body<'p> {
                 fixed.shape.check(shape)?;
                 let (from, to) = (fixed.from.get(), fixed.to.get());
                 let records = list(&fixed.shape, rest)?;
-                let inside = records
-                    .iter()
-                    .all(|r| (from..=to).contains(&r.key().mix()) && !r.is_tombstone());
+                let inside =
+                    records.iter().all(|r| (from..=to).contains(&r.key().mix()) && !r.is_tombstone());
                 if from > to || !inside && fixed.flags.get() & RepairFixed::BACK == 0 {
                     return Err(Reject::Field);
                 }
@@ -332,9 +324,7 @@ impl<'p> Body<'p> {
             Kind::Report => {
                 let (fixed, rest) = split::<MapShape>(bytes)?;
                 fixed.check(shape)?;
-                Ok(Self::Report(Report {
-                    records: list(fixed, rest)?,
-                }))
+                Ok(Self::Report(Report { records: list(fixed, rest)? }))
             }
             Kind::HistoryAsk => {
                 let (fixed, _) = split::<HistoryAskFixed>(bytes)?;
@@ -344,24 +334,15 @@ impl<'p> Body<'p> {
             Kind::HistoryAnswer => {
                 let (fixed, rest) = split::<HistoryAnswerFixed>(bytes)?;
                 fixed.shape.check(shape)?;
-                Ok(Self::HistoryAnswer(HistoryAnswer {
-                    fixed,
-                    records: list(&fixed.shape, rest)?,
-                }))
+                Ok(Self::HistoryAnswer(HistoryAnswer { fixed, records: list(&fixed.shape, rest)? }))
             }
             Kind::LifeNotice => {
                 let (fixed, _) = split::<LifeNoticeFixed>(bytes)?;
                 if usize::from(fixed.slot) >= slots || fixed.life.get() == 0 {
                     return Err(Reject::Field);
                 }
-                let life = Life {
-                    generation: fixed.generation.get(),
-                    id: fixed.life.get(),
-                };
-                Ok(Self::LifeNotice(LifeNotice {
-                    slot: Slot::at(usize::from(fixed.slot)),
-                    life,
-                }))
+                let life = Life { generation: fixed.generation.get(), id: fixed.life.get() };
+                Ok(Self::LifeNotice(LifeNotice { slot: Slot::at(usize::from(fixed.slot)), life }))
             }
         }
     }

@@ -185,10 +185,7 @@ impl Header {
             kind: Kind::from_byte(self.kind).unwrap_or(Kind::Version),
             slot: Slot::at(usize::from(self.slot)),
             flags: self.flags & flag::KNOWN,
-            life: Life {
-                generation: self.generation.get(),
-                id: self.life.get(),
-            },
+            life: Life { generation: self.generation.get(), id: self.life.get() },
             to_life: self.to_life.get(),
         }
     }

@@ -26,6 +26,8 @@ pub(crate) use writer::Writer;
 
 /// Bytes of a delta packet before its sender's version and records.
 pub const DELTA_FIXED: usize = HEADER + size_of::<DeltaFixed>();
+/// Bytes of a push packet before its records.
+pub const PUSH_FIXED: usize = HEADER + size_of::<PushFixed>();
 
 /// Checks a packet from the network and returns a view of it.
 ///

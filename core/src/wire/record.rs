@@ -53,10 +53,7 @@ impl<'p> RecordRef<'p> {
 
     /// Returns the identity of the write.
     pub fn dot(&self) -> Dot {
-        Dot {
-            slot: Slot::at(usize::from(self.0[28])),
-            counter: self.word(2),
-        }
+        Dot { slot: Slot::at(usize::from(self.0[28])), counter: self.word(2) }
     }
 
     /// Returns the term (rule R1).

@@ -47,11 +47,7 @@ fn rises_by_one_from_nothing() {
         assert_eq!(file.read().unwrap(), Some(expected));
     }
     assert_eq!(content(&file), "3\n");
-    assert_eq!(
-        fs::read_dir(&scratch.0).unwrap().count(),
-        1,
-        "no temporary file is left"
-    );
+    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1, "no temporary file is left");
 }
 
 #[test]
@@ -78,19 +74,10 @@ fn a_start_saves_and_has_no_warning() {
 #[test]
 fn numbers_are_accepted_as_editors_leave_them() {
     let scratch = Scratch::new();
-    for (text, expected) in [
-        ("0", 0),
-        ("7", 7),
-        ("7\n", 7),
-        ("7\r\n", 7),
-        (" 007 \n\n", 7),
-        ("4294967295", u32::MAX),
-    ] {
-        assert_eq!(
-            scratch.file_holding(text).read().unwrap(),
-            Some(expected),
-            "{text:?}"
-        );
+    for (text, expected) in
+        [("0", 0), ("7", 7), ("7\n", 7), ("7\r\n", 7), (" 007 \n\n", 7), ("4294967295", u32::MAX)]
+    {
+        assert_eq!(scratch.file_holding(text).read().unwrap(), Some(expected), "{text:?}");
     }
 }
 
@@ -156,30 +143,14 @@ fn a_temporary_file_that_cannot_be_made_leaves_the_file_and_warns() {
     fs::create_dir(file.temporary_path()).unwrap();
     let error = file.raise(0).unwrap_err();
     assert!(
-        matches!(
-            error,
-            GenerationError::Write {
-                generation: 9,
-                step: WriteStep::Temporary,
-                ..
-            }
-        ),
+        matches!(error, GenerationError::Write { generation: 9, step: WriteStep::Temporary, .. }),
         "{error:?}"
     );
-    assert!(
-        error.to_string().starts_with("cannot save generation 9 in "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("cannot save generation 9 in "), "{error}");
 
     let start = file.start(3).unwrap();
     assert_eq!(start.generation, 9, "what the file holds still counts");
-    assert!(matches!(
-        start.warning,
-        Some(GenerationError::Write {
-            step: WriteStep::Temporary,
-            ..
-        })
-    ));
+    assert!(matches!(start.warning, Some(GenerationError::Write { step: WriteStep::Temporary, .. })));
     assert_eq!(content(&file), "8\n");
 }
 
@@ -190,13 +161,7 @@ fn a_directory_in_the_files_place_is_an_error_of_reading() {
     assert!(matches!(file.raise(0), Err(GenerationError::Read { .. })));
     let start = file.start(10).unwrap();
     assert_eq!(start.generation, 11);
-    assert!(
-        start
-            .warning
-            .unwrap()
-            .to_string()
-            .contains(scratch.0.to_str().unwrap())
-    );
+    assert!(start.warning.unwrap().to_string().contains(scratch.0.to_str().unwrap()));
 }
 
 #[test]
@@ -205,13 +170,7 @@ fn a_missing_directory_warns() {
     let file = GenerationFile::new(scratch.0.join("missing").join("generation"));
     let start = file.start(10).unwrap();
     assert_eq!(start.generation, 11);
-    assert!(matches!(
-        start.warning,
-        Some(GenerationError::Write {
-            step: WriteStep::Temporary,
-            ..
-        })
-    ));
+    assert!(matches!(start.warning, Some(GenerationError::Write { step: WriteStep::Temporary, .. })));
 }
 
 #[cfg(unix)]
@@ -238,18 +197,8 @@ fn a_directory_that_takes_no_files_warns_even_as_root() {
     let start = file.start(100).unwrap();
     assert_eq!(start.generation, 101);
     let warning = start.warning.unwrap();
-    assert!(matches!(
-        warning,
-        GenerationError::Write {
-            generation: 101,
-            step: WriteStep::Temporary,
-            ..
-        }
-    ));
-    assert!(
-        warning.to_string().contains("/proc/popmap-generation"),
-        "{warning}"
-    );
+    assert!(matches!(warning, GenerationError::Write { generation: 101, step: WriteStep::Temporary, .. }));
+    assert!(warning.to_string().contains("/proc/popmap-generation"), "{warning}");
     assert!(std::error::Error::source(&warning).is_some());
 }
 
@@ -259,17 +208,11 @@ fn the_last_generation_is_never_followed_by_a_lower_one() {
     let file = scratch.file_holding("4294967294\n");
     assert_eq!(file.raise(0).unwrap(), u32::MAX);
     assert!(matches!(file.raise(0), Err(GenerationError::Exhausted { .. })));
-    assert!(matches!(
-        file.start(1_700_000_000),
-        Err(GenerationError::Exhausted { .. })
-    ));
+    assert!(matches!(file.start(1_700_000_000), Err(GenerationError::Exhausted { .. })));
     assert_eq!(content(&file), "4294967295\n");
 
     let fresh = GenerationFile::new(scratch.0.join("fresh"));
-    assert!(matches!(
-        fresh.start(u32::MAX),
-        Err(GenerationError::Exhausted { .. })
-    ));
+    assert!(matches!(fresh.start(u32::MAX), Err(GenerationError::Exhausted { .. })));
     assert!(!fresh.path().exists());
 }
 

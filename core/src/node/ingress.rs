@@ -1,0 +1,93 @@
+//! A packet in: checked once, admitted, and handed to exactly one handler. Ingress never sends.
+
+use super::{Node, Notice};
+use crate::id::{Address, Slot};
+use crate::map::Phase;
+use crate::time::Instant;
+use crate::wire::{self, Body, Envelope, Reject};
+
+impl<const N: usize> Node<'_, N> {
+    /// Takes one packet from the network.
+    ///
+    /// # Errors
+    /// Why it was rejected: it changed nothing but a counter. Not an error of the caller's; safe to ignore.
+    pub fn handle_packet(&mut self, now: Instant, from: Address, packet: &[u8]) -> Result<(), Reject> {
+        self.observe(now);
+        self.stats.received_bytes += packet.len() as u64;
+        let outcome = self.take(from, packet);
+        if let Err(reason) = outcome {
+            self.stats.rejected[reason.index()] += 1;
+        }
+        outcome
+    }
+
+    fn take(&mut self, from: Address, packet: &[u8]) -> Result<(), Reject> {
+        if packet.len() > self.config.payload {
+            return Err(Reject::Oversize);
+        }
+        let (envelope, body) = wire::parse(packet, self.config.cluster, &self.config.shape, N)?;
+        if let Err(reason) = self.map.admit(&envelope) {
+            if matches!(reason, Reject::OldLife | Reject::SlotConflict) {
+                self.notice(from, &envelope);
+            }
+            return Err(reason);
+        }
+        // Where a packet came from is a hint: the best there is until the members tell.
+        self.addresses[envelope.slot.index()] = from;
+        self.dispatch(&envelope, &body)?;
+        self.stats.received[envelope.kind.index()] += 1;
+        Ok(())
+    }
+
+    fn dispatch(&mut self, envelope: &Envelope, body: &Body<'_>) -> Result<(), Reject> {
+        let (from, now) = (envelope.slot, self.now);
+        match body {
+            Body::Version(packet) => {
+                let outcome = self.map.on_version(from, packet);
+                if outcome.lacks {
+                    self.sync.on_behind(now, from);
+                }
+            }
+            Body::Delta(packet) => {
+                let starting = self.map.phase() == Phase::Starting;
+                let outcome = self.map.on_delta(envelope, packet);
+                self.sync.on_delta(now, from, &outcome, starting);
+            }
+            Body::Push(packet) => {
+                if self.map.on_push(from, packet)? {
+                    self.sync.on_behind(now, from);
+                }
+            }
+            Body::Digest(packet) => self.map.on_digest(from, packet)?,
+            Body::Repair(packet) => self.map.on_repair(from, packet)?,
+            Body::Report(packet) => self.map.on_report(packet),
+            Body::HistoryAsk(packet) => self.map.on_history_ask(from, packet),
+            Body::HistoryAnswer(packet) => self.map.on_history_answer(from, packet)?,
+            Body::LifeNotice(notice) => self.map.on_life_notice(*notice),
+        }
+        Ok(())
+    }
+
+    /// Marks that a server is to hear of the other life in its slot; each life once between maintenances (R4.5).
+    fn notice(&mut self, from: Address, envelope: &Envelope) {
+        let slot = envelope.slot;
+        let known = if slot == self.config.slot { self.map.life() } else { self.map.life_of(slot) };
+        self.tell(Notice { to: from, to_life: envelope.life.id, slot, other: known });
+        if slot != self.config.slot && known.generation == envelope.life.generation {
+            // The greater has to know too: their dots may be the same.
+            let to = self.address(slot);
+            self.tell(Notice { to, to_life: known.id, slot, other: envelope.life });
+        }
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        if !self.noticed.contains(&notice.to_life) && self.noticed.push(notice.to_life).is_ok() {
+            // One place each: the lists have the same length.
+            let _ = self.notices.push(notice);
+        }
+    }
+
+    pub(super) fn address(&self, slot: Slot) -> Address {
+        self.addresses[slot.index()]
+    }
+}

@@ -1,0 +1,285 @@
+//! Whom to pull from, and when.
+//!
+//! Knows timers, retries and budgets. Must not know what a version or a record is: the node tells what a packet meant,
+//! and asks what to send next.
+//!
+//! There is at most one session at a time in which this replica pulls a long delta; everything that shows that a peer
+//! has more than we do only marks the peer. One session, because two peers asked at once would both send the same
+//! records. A session asks for a window of packets, asks on from where it has come to, repeats itself with back-off
+//! when nothing comes, and gives the peer up after a few tries: nothing is lost, the version simply has not moved.
+
+mod budget;
+
+pub(crate) use budget::Budget;
+
+use crate::id::{Slot, SlotSet};
+use crate::map::{DeltaOutcome, Request};
+use crate::time::{Duration, Instant};
+
+/// When to exchange, pull and push.
+#[derive(Clone, Copy, Debug)]
+pub struct SyncConfig {
+    /// How long fresh writes may wait for company before they are pushed.
+    pub push_delay: Duration,
+    /// How often our version is sent to some peer while there are changes.
+    pub exchange: Duration,
+    /// The same when there are none: reached by doubling.
+    pub exchange_idle: Duration,
+    /// How long a session waits for an answer before it asks again; doubles with each try.
+    pub retry: Duration,
+    /// The least time between the starts of two sessions: one session mends what many lost pushes left behind.
+    pub pull_pause: Duration,
+    /// Packets that a peer may send in answer to one request.
+    pub window: u16,
+}
+
+impl SyncConfig {
+    /// The defaults: a change reaches a 64-server PoP in a few tens of milliseconds, and idle costs 1 packet a second.
+    pub const DEFAULT: Self = Self {
+        push_delay: Duration::from_millis(10),
+        exchange: Duration::from_millis(250),
+        exchange_idle: Duration::from_secs(1),
+        retry: Duration::from_millis(40),
+        pull_pause: Duration::from_millis(40),
+        window: 16,
+    };
+}
+
+impl Default for SyncConfig {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Times that a session repeats a request before it gives the peer up.
+const TRIES: u32 = 5;
+/// The longest pause after the table was too full to take a record (R3).
+const FULL_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// A session in which we pull from one peer.
+#[derive(Clone, Copy, Debug)]
+struct Pull {
+    peer: Slot,
+    deadline: Instant,
+    tries: u32,
+}
+
+/// What came of sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SyncStats {
+    /// Sessions begun.
+    pub sessions: u64,
+    /// Sessions that ended with a commit.
+    pub sessions_committed: u64,
+    /// Requests repeated because nothing came.
+    pub retries: u64,
+    /// Sessions given up because the peer was silent.
+    pub peers_lost: u64,
+    /// Versions sent to find out whether anything is missing.
+    pub exchanges: u64,
+}
+
+/// What the node sees when time passes.
+pub(crate) struct Seen<F: Fn(Slot) -> bool> {
+    /// The peers to talk to.
+    pub(crate) live: SlotSet,
+    /// Those that a start waits for (R4.2).
+    pub(crate) waiting: SlotSet,
+    /// Whether a peer has what we lack.
+    pub(crate) lacks: F,
+    /// Nothing has changed since the last exchange.
+    pub(crate) quiet: bool,
+    /// A random number, for the choice of a peer.
+    pub(crate) turn: u64,
+}
+
+/// The schedule of versions, pulls and pushes.
+pub(crate) struct Sync {
+    config: SyncConfig,
+    pull: Option<Pull>,
+    /// Peers that showed to have what we lack.
+    behind: SlotSet,
+    next_pull: Instant,
+    full_pause: Duration,
+    next_exchange: Instant,
+    interval: Duration,
+    /// When fresh writes are to be pushed; never, when there are none.
+    push_at: Instant,
+    /// Peers that our version is to be sent to.
+    versions: SlotSet,
+    last_peer: Slot,
+    pub(crate) stats: SyncStats,
+}
+
+impl Sync {
+    pub(crate) fn new(config: SyncConfig, me: Slot, first_exchange: Instant) -> Self {
+        Self {
+            config,
+            pull: None,
+            behind: SlotSet::EMPTY,
+            next_pull: Instant::ZERO,
+            full_pause: config.pull_pause,
+            next_exchange: first_exchange,
+            interval: config.exchange,
+            push_at: Instant::NEVER,
+            versions: SlotSet::EMPTY,
+            last_peer: me,
+            stats: SyncStats::default(),
+        }
+    }
+
+    // ---- what happened ----
+
+    /// Own writes wait to be pushed; `full` when a packet's worth or more.
+    pub(crate) fn on_write(&mut self, now: Instant, full: bool) {
+        let at = if full { now } else { now + self.config.push_delay };
+        self.push_at = self.push_at.min(at);
+        self.stir(now);
+    }
+
+    /// `peer` has something that we lack.
+    pub(crate) fn on_behind(&mut self, now: Instant, peer: Slot) {
+        self.behind.insert(peer);
+        self.stir(now);
+    }
+
+    /// A delta came. `starting`: no write is allowed yet, so sessions need no pause.
+    pub(crate) fn on_delta(&mut self, now: Instant, from: Slot, outcome: &DeltaOutcome, starting: bool) {
+        if outcome.refused {
+            self.pull = None;
+            self.full_pause = self.full_pause.times(2).min(FULL_PAUSE_MAX);
+            self.next_pull = now + self.full_pause;
+            return;
+        }
+        self.full_pause = self.config.pull_pause;
+        let ours = self.pull.is_some_and(|pull| pull.peer == from);
+        if outcome.committed {
+            self.behind.remove(from);
+            if ours {
+                self.pull = None;
+                self.stats.sessions_committed += 1;
+                self.next_pull = if starting { now } else { now + self.config.pull_pause };
+            }
+        } else if ours || self.pull.is_none() {
+            if !ours {
+                // An exchange turned out to be long.
+                self.stats.sessions += 1;
+            }
+            let deadline = now + self.config.retry;
+            if outcome.last {
+                self.versions.insert(from);
+            }
+            // Without progress the tries go on counting: a peer that repeats itself is given up too.
+            let tries = match self.pull {
+                Some(pull) if !outcome.progress => pull.tries,
+                _ => 0,
+            };
+            self.pull = Some(Pull { peer: from, deadline, tries });
+        }
+    }
+
+    /// Something changes: exchanges are worth their bytes again.
+    fn stir(&mut self, now: Instant) {
+        self.interval = self.config.exchange;
+        self.next_exchange = self.next_exchange.min(now + self.interval);
+    }
+
+    // ---- time ----
+
+    /// Moves timers on. Returns whether fresh writes are to be pushed now.
+    pub(crate) fn tick(&mut self, now: Instant, seen: &Seen<impl Fn(Slot) -> bool>) -> bool {
+        let Seen { live, waiting, ref lacks, quiet, turn } = *seen;
+        if let Some(pull) = self.pull {
+            if !live.contains(pull.peer) {
+                self.pull = None;
+            } else if now >= pull.deadline {
+                self.retry(now, pull);
+            }
+        }
+        if self.pull.is_none() && now >= self.next_pull {
+            self.next_session(now, live, waiting, lacks);
+        }
+        if now >= self.next_exchange {
+            self.exchange(now, live, quiet, turn);
+        }
+        let push = now >= self.push_at;
+        if push {
+            self.push_at = Instant::NEVER;
+        }
+        push
+    }
+
+    fn retry(&mut self, now: Instant, pull: Pull) {
+        let tries = pull.tries + 1;
+        if tries > TRIES {
+            self.pull = None;
+            self.behind.remove(pull.peer);
+            self.stats.peers_lost += 1;
+            return;
+        }
+        self.stats.retries += 1;
+        self.versions.insert(pull.peer);
+        self.pull = Some(Pull { tries, deadline: now + self.config.retry.times(1 << tries), ..pull });
+    }
+
+    fn next_session(&mut self, now: Instant, live: SlotSet, waiting: SlotSet, lacks: impl Fn(Slot) -> bool) {
+        if !waiting.is_empty() {
+            // All at once: each answers with one packet, and whose is not the last becomes the session.
+            self.versions = self.versions.union(waiting.intersection(live));
+            self.next_pull = now + self.config.pull_pause;
+            return;
+        }
+        self.behind = self.behind.intersection(live);
+        while let Some(peer) = self.behind.next_after(self.last_peer) {
+            self.last_peer = peer;
+            if lacks(peer) {
+                self.stats.sessions += 1;
+                self.versions.insert(peer);
+                self.pull = Some(Pull { peer, deadline: now + self.config.retry, tries: 0 });
+                return;
+            }
+            // Another session has brought it meanwhile.
+            self.behind.remove(peer);
+        }
+    }
+
+    fn exchange(&mut self, now: Instant, live: SlotSet, quiet: bool, turn: u64) {
+        let doubled = self.interval.times(2).min(self.config.exchange_idle);
+        self.interval = if quiet { doubled } else { self.config.exchange };
+        self.next_exchange = now + self.interval;
+        if self.pull.is_none()
+            && let Some(peer) = live.nth((turn % live.len().max(1) as u64) as usize)
+        {
+            self.stats.exchanges += 1;
+            self.versions.insert(peer);
+        }
+    }
+
+    /// Returns when [`tick`](Self::tick) has something to do next.
+    pub(crate) fn next_tick(&self, starting: bool) -> Instant {
+        let session = match self.pull {
+            Some(pull) => pull.deadline,
+            None if !self.behind.is_empty() || starting => self.next_pull,
+            None => Instant::NEVER,
+        };
+        self.next_exchange.min(self.push_at).min(session)
+    }
+
+    // ---- what to send ----
+
+    /// Returns the peers that our version is to be sent to.
+    pub(crate) fn versions(&self) -> SlotSet {
+        self.versions
+    }
+
+    /// Returns how to send our version to `peer`, which takes it off the list.
+    pub(crate) fn take_version(&mut self, peer: Slot, starting: bool) -> Request {
+        self.versions.remove(peer);
+        let ours = self.pull.is_some_and(|pull| pull.peer == peer);
+        Request {
+            reply: ours,
+            force: ours || starting,
+            window: if ours || !starting { self.config.window } else { 1 },
+        }
+    }
+}

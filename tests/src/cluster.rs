@@ -1,0 +1,274 @@
+//! A PoP of real nodes over the in-memory network, in virtual time.
+//!
+//! Knows how to start, kill and drive nodes, and when they are equal. Who is alive is told to all nodes at once, as a
+//! membership protocol would in time.
+
+use popmap_core::rng::Rng;
+use popmap_core::time::{Duration, Instant};
+use popmap_core::{Config, Event, Key, Life, Lookup, Node, PutError, Shape, Slot, SlotSet, Stats};
+use popmap_io::memory::{Faults, Network};
+
+/// The memory of a cluster's nodes: one zeroed block for each life, untouched until it is used.
+pub struct Storage {
+    blocks: Vec<Vec<u64>>,
+}
+
+impl Storage {
+    /// Returns memory for `lives` lives of nodes of `capacity` records.
+    pub fn new<const N: usize>(lives: usize, capacity: usize, shape: Shape) -> Self {
+        let words = popmap_core::Map::<N>::words(capacity, &shape);
+        Self { blocks: (0..lives).map(|_| vec![0; words]).collect() }
+    }
+}
+
+/// One slot of the cluster.
+struct Server<'a, const N: usize> {
+    node: Option<Node<'a, N>>,
+    deadline: Instant,
+    generation: u32,
+    /// Events since they were last taken.
+    events: Vec<Event>,
+}
+
+/// How a slot's next life begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Restart {
+    /// With the generation after the saved one.
+    GenerationKept,
+    /// With generation 1, as if nothing had ever been saved.
+    GenerationLost,
+}
+
+/// A PoP of `servers` nodes in virtual time.
+pub struct Cluster<'a, const N: usize = 64> {
+    servers: Vec<Server<'a, N>>,
+    blocks: Vec<&'a mut [u64]>,
+    /// The network between them.
+    pub network: Network,
+    rng: Rng,
+    now: Instant,
+    live: SlotSet,
+    capacity: usize,
+    shape: Shape,
+    adjust: fn(&mut Config),
+}
+
+impl<'a, const N: usize> Cluster<'a, N> {
+    /// Starts `servers` nodes, each knowing the others' addresses and holding them live. `adjust` may change their
+    /// configuration.
+    pub fn new(
+        storage: &'a mut Storage,
+        servers: usize,
+        capacity: usize,
+        shape: Shape,
+        seed: u64,
+        faults: Faults,
+        adjust: fn(&mut Config),
+    ) -> Self {
+        let mut cluster = Self {
+            servers: Vec::new(),
+            blocks: storage.blocks.iter_mut().map(Vec::as_mut_slice).collect(),
+            network: Network::new(seed ^ 0x006e_6574, faults),
+            rng: Rng::new(seed),
+            now: Instant::ZERO,
+            live: SlotSet::first(servers),
+            capacity,
+            shape,
+            adjust,
+        };
+        for slot in 0..servers {
+            let empty = Server { node: None, deadline: Instant::ZERO, generation: 0, events: Vec::new() };
+            cluster.servers.push(empty);
+            cluster.start(Slot::at(slot), 1);
+        }
+        cluster
+    }
+
+    fn start(&mut self, slot: Slot, generation: u32) {
+        let life = Life { generation, id: self.rng.next_u64() | 1 };
+        let mut config = Config::new(0x00c1, slot, life, self.capacity, self.shape);
+        config.configured = SlotSet::first(self.servers.len().max(self.live.len()));
+        (self.adjust)(&mut config);
+        let block = self.blocks.pop().expect("storage for one more life");
+        let mut node = Node::new(self.now, block, &config).expect("a valid configuration");
+        for peer in config.configured.iter() {
+            node.set_address(peer, Network::address(peer));
+        }
+        node.set_live(self.live);
+        let server = &mut self.servers[slot.index()];
+        server.node = Some(node);
+        server.deadline = self.now;
+        server.generation = generation;
+    }
+
+    /// Returns the time.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Returns the slots whose nodes run.
+    pub fn running(&self) -> SlotSet {
+        (0..self.servers.len())
+            .map(Slot::at)
+            .filter(|slot| self.servers[slot.index()].node.is_some())
+            .collect()
+    }
+
+    /// Returns the node in `slot`.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn node(&self, slot: Slot) -> &Node<'a, N> {
+        self.servers[slot.index()].node.as_ref().expect("a running node")
+    }
+
+    /// Returns the node in `slot` to be changed; it is polled at once when time next moves.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn node_mut(&mut self, slot: Slot) -> &mut Node<'a, N> {
+        let server = &mut self.servers[slot.index()];
+        server.deadline = self.now;
+        server.node.as_mut().expect("a running node")
+    }
+
+    /// Writes at `slot`.
+    ///
+    /// # Errors
+    /// Why the node refused.
+    pub fn put(&mut self, slot: Slot, key: Key, value: &[u8]) -> Result<(), PutError> {
+        let now = self.now;
+        self.node_mut(slot).put(now, key, value).map(|_| ())
+    }
+
+    /// Returns what `slot` reads under `key`.
+    pub fn get(&self, slot: Slot, key: Key) -> Option<Vec<u8>> {
+        let mut value = vec![0; usize::from(self.shape.value_len)];
+        matches!(self.node(slot).get(key, &mut value), Lookup::Found(_)).then_some(value)
+    }
+
+    /// Stops the node in `slot`; its memory and what is on the way from or to it are gone.
+    pub fn kill(&mut self, slot: Slot) {
+        self.network.forget(slot);
+        self.servers[slot.index()].node = None;
+    }
+
+    /// Starts `slot` anew, with empty memory.
+    pub fn restart(&mut self, slot: Slot, how: Restart) {
+        let generation = match how {
+            Restart::GenerationKept => self.servers[slot.index()].generation + 1,
+            Restart::GenerationLost => 1,
+        };
+        self.start(slot, generation);
+    }
+
+    /// Tells all nodes who is alive.
+    pub fn set_live(&mut self, live: SlotSet) {
+        self.live = live;
+        for slot in self.running().iter() {
+            self.node_mut(slot).set_live(live);
+        }
+    }
+
+    /// Returns the events of `slot` since the last call.
+    pub fn take_events(&mut self, slot: Slot) -> Vec<Event> {
+        std::mem::take(&mut self.servers[slot.index()].events)
+    }
+
+    /// Runs for `span`.
+    pub fn run(&mut self, span: Duration) {
+        let until = self.now + span;
+        self.run_while(until, |_| true);
+    }
+
+    /// Runs until `done` holds, which is asked every 10 ms, or `within` has passed. Returns how long it took.
+    pub fn run_until(&mut self, within: Duration, mut done: impl FnMut(&Self) -> bool) -> Option<Duration> {
+        let start = self.now;
+        let mut ask = self.now;
+        let mut met = false;
+        self.run_while(start + within, |cluster| {
+            if cluster.now >= ask {
+                ask = cluster.now + Duration::from_millis(10);
+                met = done(cluster);
+            }
+            !met
+        });
+        (met || done(self)).then(|| self.now.since(start))
+    }
+
+    fn run_while(&mut self, until: Instant, mut go_on: impl FnMut(&Self) -> bool) {
+        let mut frame = [0; 9_000];
+        while go_on(self) {
+            let timers = self.servers.iter().filter(|s| s.node.is_some()).map(|server| server.deadline).min();
+            let next = timers.into_iter().chain(self.network.next_arrival()).min().unwrap_or(until);
+            if next >= until {
+                self.now = until;
+                return;
+            }
+            self.now = self.now.max(next);
+            self.deliver();
+            for slot in 0..self.servers.len() {
+                self.poll(slot, &mut frame);
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some(arrival) = self.network.receive(self.now) {
+            let server = &mut self.servers[arrival.to.index()];
+            if let Some(node) = &mut server.node {
+                // A reject is counted by the node; scenarios look at its counters.
+                let _ = node.handle_packet(self.now, Network::address(arrival.from), &arrival.packet);
+                server.deadline = self.now;
+            }
+            self.network.recycle(arrival);
+        }
+    }
+
+    fn poll(&mut self, slot: usize, frame: &mut [u8]) {
+        let Server { node: Some(node), deadline, events, .. } = &mut self.servers[slot] else { return };
+        if *deadline > self.now {
+            return;
+        }
+        node.handle_timeout(self.now);
+        while let Some(transmit) = node.poll_transmit(self.now, frame) {
+            self.network.send(self.now, Slot::at(slot), transmit.to, &frame[..transmit.len]);
+        }
+        events.extend(std::iter::from_fn(|| node.poll_event()));
+        *deadline = node.poll_timeout();
+    }
+
+    /// Whether all running nodes have equal versions and equal live records.
+    pub fn is_converged(&self) -> bool {
+        let mut nodes = self.running().iter().map(|slot| self.node(slot).map());
+        let Some(first) = nodes.next() else { return true };
+        nodes.all(|map| map.version() == first.version() && map.len() == first.len()) && {
+            let digest = first.digest(0, u64::MAX);
+            self.running().iter().all(|slot| self.node(slot).map().digest(0, u64::MAX) == digest)
+        }
+    }
+
+    /// Runs until the nodes are equal.
+    ///
+    /// # Panics
+    /// When they are not within `within`.
+    pub fn settle(&mut self, within: Duration) -> Duration {
+        match self.run_until(within, Self::is_converged) {
+            Some(took) => took,
+            None => panic!("not converged within {} ms: {}", within.as_millis(), self.differences()),
+        }
+    }
+
+    fn differences(&self) -> String {
+        let lines = self.running().iter().map(|slot| {
+            let map = self.node(slot).map();
+            format!("\n  {map:?} digest {:016x}", map.digest(0, u64::MAX))
+        });
+        lines.collect()
+    }
+
+    /// Returns the counters of all running nodes.
+    pub fn stats(&self) -> Vec<Stats> {
+        self.running().iter().map(|slot| self.node(slot).stats()).collect()
+    }
+}

@@ -1,0 +1,136 @@
+//! Packets in flight: real bytes from one replica to another.
+//!
+//! Knows how a node turns what a map writes into a packet, and a packet into one call of a handler. Must not know what
+//! any of it means.
+
+use std::fmt;
+use std::rc::Rc;
+
+use popmap_core::wire::{self, Body, Envelope, Reject, VersionFixed, flag};
+use popmap_core::{Life, Map, Shape};
+
+use super::action::Label;
+use super::hash::Hash128;
+
+/// The cluster of every packet.
+const CLUSTER: u64 = 1;
+/// The longest frame that a scope may ask for.
+pub const FRAME_MAX: usize = 512;
+
+/// A packet in flight.
+#[derive(Clone)]
+pub struct Packet {
+    /// Its name in a trace.
+    pub label: Label,
+    /// The receiver's slot.
+    pub to: u8,
+    /// When it was sent, in ticks.
+    pub sent: u8,
+    /// The packet, header and all.
+    pub bytes: Rc<[u8]>,
+    /// A hash over receiver and bytes.
+    pub hash: u128,
+}
+
+/// What a delivery came to.
+pub struct Delivered {
+    /// Why the packet was rejected.
+    pub rejected: Option<Reject>,
+    /// The sender's life.
+    pub sender: Life,
+}
+
+/// Makes a packet of a body and its envelope. The packet number is always the same, so that states merge.
+pub fn seal(to: u8, sent: u8, label: Label, frame: &mut [u8], envelope: &Envelope, len: usize) -> Packet {
+    wire::seal(&mut frame[..len], envelope, CLUSTER, 0);
+    let bytes: Rc<[u8]> = frame[..len].into();
+    let hash = Hash128::of(&(to, &bytes));
+    Packet { label, to, sent, bytes, hash }
+}
+
+/// Hands a packet to its receiver as a node does: checked, admitted, then given to exactly one handler.
+///
+/// # Panics
+/// When the packet does not parse: it was made by a map.
+pub fn deliver<const N: usize>(map: &mut Map<'_, N>, bytes: &[u8]) -> Delivered {
+    let shape = *map.shape();
+    let (envelope, body) = wire::parse(bytes, CLUSTER, &shape, N).expect("a map's packet parses");
+    let result = map.admit(&envelope).and_then(|()| handle(map, &envelope, &body));
+    Delivered { rejected: result.err(), sender: envelope.life }
+}
+
+fn handle<const N: usize>(map: &mut Map<'_, N>, envelope: &Envelope, body: &Body<'_>) -> Result<(), Reject> {
+    let from = envelope.slot;
+    match body {
+        Body::Version(version) => {
+            map.on_version(from, version);
+        }
+        Body::Delta(delta) => {
+            map.on_delta(envelope, delta);
+        }
+        Body::Push(push) => {
+            map.on_push(from, push)?;
+        }
+        Body::LifeNotice(notice) => map.on_life_notice(*notice),
+        Body::Digest(digest) => map.on_digest(from, digest)?,
+        Body::Repair(repair) => map.on_repair(from, repair)?,
+        Body::Report(report) => map.on_report(report),
+        Body::HistoryAsk(ask) => map.on_history_ask(from, ask),
+        Body::HistoryAnswer(answer) => map.on_history_answer(from, answer)?,
+    }
+    Ok(())
+}
+
+/// Writes a packet's contents for a trace.
+pub struct Described<'p, const N: usize> {
+    /// The packet.
+    pub packet: &'p Packet,
+    /// What the map's servers agree on.
+    pub shape: Shape,
+}
+
+impl<const N: usize> fmt::Display for Described<'_, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Packet { label, to, bytes, .. } = self.packet;
+        let (envelope, body) = wire::parse(bytes, CLUSTER, &self.shape, N).map_err(|_| fmt::Error)?;
+        let Life { generation, id } = envelope.life;
+        write!(f, "packet {}.{} {} ", label.step, label.nth, envelope.kind.name())?;
+        write!(f, "{}({generation}:{id})->S{to}", envelope.slot)?;
+        if envelope.to_life != 0 {
+            write!(f, "({})", envelope.to_life)?;
+        }
+        if envelope.flags & flag::CAUGHT_UP == 0 {
+            f.write_str(" behind")?;
+        }
+        match &body {
+            Body::Version(version) => {
+                let flags = version.fixed.flags.get();
+                write!(f, " {:?} floor {}", version.version.to_vector::<N>(), version.fixed.floor)?;
+                if flags & VersionFixed::HAS_CURSOR != 0 {
+                    write!(f, " cursor {} until {}", version.fixed.cursor, version.fixed.until)?;
+                }
+            }
+            Body::Delta(delta) => {
+                let fixed = delta.fixed;
+                write!(f, " ({}, {}] of {} flags {:#b}", fixed.from, fixed.to, fixed.head, fixed.flags.get())?;
+                write!(f, " +{:?} floor {}", delta.version.to_vector::<N>(), fixed.floor)?;
+                describe_records(f, &delta.records)?;
+            }
+            Body::Push(push) => {
+                write!(f, " ({:#x}, {:#x}] floor {}", push.fixed.from, push.fixed.to, push.fixed.floor)?;
+                describe_records(f, &push.records)?;
+            }
+            Body::LifeNotice(notice) => write!(f, " {} has life {:?}", notice.slot, notice.life)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn describe_records(f: &mut fmt::Formatter<'_>, records: &wire::Records<'_>) -> fmt::Result {
+    for record in records.iter() {
+        let kind = if record.is_tombstone() { "deleted" } else { "put" };
+        write!(f, " [{:.4}.. {kind} {:?} term {}]", format!("{:?}", record.key()), record.dot(), record.term())?;
+    }
+    Ok(())
+}
