@@ -27,7 +27,7 @@ pub const RESERVE_DIVISOR: usize = 8;
 /// Checkpoints that a map keeps of its change log.
 pub const CHECKPOINTS: usize = 16;
 /// Ranges of a peer's log that may wait ahead of the cursor for a gap to close.
-pub const RANGES_AHEAD: usize = 4;
+pub const RANGES_AHEAD: usize = 8;
 /// Log entries that one delta packet may examine.
 pub const WALK_MAX: u64 = 4_096;
 /// Live entries that an append may move from the tail of a nearly full log: bounds the cost of one merge.

@@ -118,7 +118,8 @@ impl Ledger {
         let slot = map.slot();
         for (key, held) in after.table.iter().enumerate() {
             let Some(held) = held else {
-                if let Some(old) = before.table[key].filter(|old| old.tombstone && before.life.id == after.life.id)
+                if let Some(old) =
+                    before.table[key].filter(|old| old.tombstone && before.life.id == after.life.id)
                     && !self.covers(key, self.collected[key].as_ref(), &old)
                 {
                     self.collected[key] = Some(old);
@@ -135,7 +136,11 @@ impl Ledger {
         }
         if before.life.id == after.life.id {
             if !after.version.covers_all(&before.version) {
-                return violated!("the version of {slot} fell from {:?} to {:?}", before.version, after.version);
+                return violated!(
+                    "the version of {slot} fell from {:?} to {:?}",
+                    before.version,
+                    after.version
+                );
             }
             if after.life.generation < before.life.generation {
                 return violated!("the generation of {slot} fell to {}", after.life.generation);
@@ -148,7 +153,12 @@ impl Ledger {
         match self.writes.iter().find(|write| write.held.dot == held.dot) {
             Some(write) if usize::from(write.key) == key && write.held == *held => Ok(()),
             Some(write) => {
-                violated!("two writes have one dot: k{} {} and k{key} {}", write.key, show(&write.held), show(held))
+                violated!(
+                    "two writes have one dot: k{} {} and k{key} {}",
+                    write.key,
+                    show(&write.held),
+                    show(held)
+                )
             }
             None if held.dot.slot == at => {
                 let key = u8::try_from(key).expect("few keys");
@@ -221,7 +231,9 @@ impl Ledger {
             for (key, name) in self.keys.iter().enumerate() {
                 // One may have collected a tombstone that the other still has.
                 let seen = |held: Option<Held>| {
-                    held.filter(|held| !held.tombstone || !self.covers(key, self.collected[key].as_ref(), held))
+                    held.filter(|held| {
+                        !held.tombstone || !self.covers(key, self.collected[key].as_ref(), held)
+                    })
                 };
                 let (left, right) = (seen(first.inspect(*name)), seen(map.inspect(*name)));
                 if left != right {

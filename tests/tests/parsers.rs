@@ -464,13 +464,13 @@ fn fields() -> impl Strategy<Value = Fields> {
         1..10_u8,
         prop_oneof![8 => select(vec![0_u8, 2]), 1 => 0..6_u8],
         any::<u8>(),
-        prop_oneof![8 => Just(0_u8), 2 => 1..6_u8],
-        prop_oneof![8 => Just(MY_LIFE), 1 => Just(0), 1 => any::<u64>()],
+        prop_oneof![10 => Just(0_u8), 2 => 1..7_u8],
+        prop_oneof![18 => Just(MY_LIFE), 1 => Just(0), 1 => any::<u64>()],
     );
     let numbers = ([number(), number(), number()], [small(), small()], small());
     let lists = (
         prop::collection::vec(record(), 0..4),
-        prop_oneof![4 => 0..8_u64, 1 => any::<u64>()],
+        prop_oneof![20 => 0..8_u64, 1 => any::<u64>()],
         prop::collection::vec(number(), 1..4),
     );
     (sender, numbers, lists).prop_map(|(sender, numbers, (records, bitmap, counters))| {
@@ -483,6 +483,7 @@ fn fields() -> impl Strategy<Value = Fields> {
             2 => (known.generation, known.id + 1),
             3 => (known.generation, 1),
             4 => (u32::MAX, 0xfff),
+            5 => (5, MY_LIFE),
             _ => (0, 0xfff),
         };
         let records = records
@@ -525,7 +526,7 @@ struct Step {
 fn step() -> impl Strategy<Value = Step> {
     (
         fields(),
-        prop_oneof![3 => Just(vec![]), 2 => prop::collection::vec(mutation(), 1..4)],
+        prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec(mutation(), 1..4)],
         prop::option::weighted(0.05, 0..200_usize),
         prop::option::weighted(0.5, prop_oneof![0..30_u64, Just(u64::MAX)]),
     )
@@ -608,14 +609,14 @@ fn assert_reached(tally: &Tally, cases: u32) {
 
 #[test]
 fn hostile_packets_into_a_map_of_3() {
-    let tally = run::<3>(1_000_000);
-    assert_reached(&tally, 16_000);
+    let tally = run::<3>(60_000);
+    assert_reached(&tally, 60_000);
 }
 
 #[test]
 fn hostile_packets_into_a_map_of_64() {
-    let tally = run::<64>(200_000);
-    assert_reached(&tally, 6_000);
+    let tally = run::<64>(20_000);
+    assert_reached(&tally, 20_000);
     assert!(tally.rejected[Reject::Unconfigured.index()] > 0);
 }
 

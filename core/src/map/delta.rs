@@ -37,6 +37,8 @@ pub struct DeltaOutcome {
     pub committed: bool,
     /// The sender sends no more in answer to our last request.
     pub last: bool,
+    /// Something between the cursor and what came is missing: lost, or overtaken.
+    pub gap: bool,
     /// A record did not fit (R3): nothing was committed.
     pub refused: bool,
 }
@@ -184,6 +186,7 @@ impl<const N: usize> Map<'_, N> {
                 .into(),
             },
         );
+        self.stats.records_sent += count as u64;
         let next = Serve { at: reached, packets_left: serve.packets_left - 1, from_base: false, ..serve };
         self.state.peers[to.index()].serve = (!last).then_some(next);
         if last {
@@ -213,6 +216,7 @@ impl<const N: usize> Map<'_, N> {
         let peer = &mut self.state.peers[from.index()];
         let newest_before = peer.session.newest_head;
         let progress = peer.session.advance(start, to, head, flags & DeltaFixed::FROM_BASE != 0);
+        let gap = !peer.session.ahead.is_empty();
         let contiguous = peer.session.cursor.is_some_and(|cursor| cursor >= head && start <= cursor);
         // R5: no older head than the newest used on the way, or what moved in between was in neither walk.
         let committed = flags & DeltaFixed::COMPLETE != 0 && contiguous && (head >= newest_before || ordered);
@@ -225,7 +229,7 @@ impl<const N: usize> Map<'_, N> {
         } else if !progress {
             self.stats.deltas_out_of_order += 1;
         }
-        DeltaOutcome { progress, committed, last, refused: false }
+        DeltaOutcome { progress, committed, last, gap, refused: false }
     }
 
     /// Accounts for everything that `theirs` does: R6 must hold for it already.

@@ -60,6 +60,7 @@ impl<const N: usize> Map<'_, N> {
             self.stats.pushes_announced += 1;
             count = 0;
         }
+        self.stats.records_sent += count as u64;
         writer.fill(
             fixed_at,
             &PushFixed {

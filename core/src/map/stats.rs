@@ -18,6 +18,8 @@ pub struct MapStats {
     pub puts: u64,
     /// Keys deleted here.
     pub removes: u64,
+    /// Records sent in deltas and pushes.
+    pub records_sent: u64,
     /// Records that came in deltas and pushes.
     pub records_received: u64,
     /// Records that changed the table, repair not counted.

@@ -53,6 +53,8 @@ impl Default for SyncConfig {
 
 /// Times that a session repeats a request before it gives the peer up.
 const TRIES: u32 = 5;
+/// The least time that a packet which others have overtaken is waited for.
+const STRAGGLERS: Duration = Duration::from_millis(1);
 /// The longest pause after the table was too full to take a record (R3).
 const FULL_PAUSE_MAX: Duration = Duration::from_secs(10);
 
@@ -62,6 +64,16 @@ struct Pull {
     peer: Slot,
     deadline: Instant,
     tries: u32,
+    /// When we last asked; `None` once an answer has come.
+    asked: Option<Instant>,
+    /// The answer's last packet has come, perhaps ahead of others.
+    last_seen: bool,
+}
+
+impl Pull {
+    fn ask(peer: Slot, now: Instant, tries: u32, patience: Duration) -> Self {
+        Self { peer, deadline: now + patience, tries, asked: Some(now), last_seen: false }
+    }
 }
 
 /// What came of sessions.
@@ -105,6 +117,8 @@ pub(crate) struct Sync {
     interval: Duration,
     /// When fresh writes are to be pushed; never, when there are none.
     push_at: Instant,
+    /// Smoothed time from a request to its first answer (RFC 6298's estimator, without the variance).
+    round_trip: Duration,
     /// Peers that our version is to be sent to.
     versions: SlotSet,
     last_peer: Slot,
@@ -122,6 +136,7 @@ impl Sync {
             next_exchange: first_exchange,
             interval: config.exchange,
             push_at: Instant::NEVER,
+            round_trip: Duration(config.retry.0 / 8),
             versions: SlotSet::EMPTY,
             last_peer: me,
             stats: SyncStats::default(),
@@ -152,30 +167,45 @@ impl Sync {
             return;
         }
         self.full_pause = self.config.pull_pause;
-        let ours = self.pull.is_some_and(|pull| pull.peer == from);
+        let session = self.pull.filter(|pull| pull.peer == from);
         if outcome.committed {
             self.behind.remove(from);
-            if ours {
+            if session.is_some() {
                 self.pull = None;
                 self.stats.sessions_committed += 1;
                 self.next_pull = if starting { now } else { now + self.config.pull_pause };
             }
-        } else if ours || self.pull.is_none() {
-            if !ours {
-                // An exchange turned out to be long.
-                self.stats.sessions += 1;
-            }
-            let deadline = now + self.config.retry;
-            if outcome.last {
-                self.versions.insert(from);
-            }
-            // Without progress the tries go on counting: a peer that repeats itself is given up too.
-            let tries = match self.pull {
-                Some(pull) if !outcome.progress => pull.tries,
-                _ => 0,
-            };
-            self.pull = Some(Pull { peer: from, deadline, tries });
+        } else if session.is_some() || self.pull.is_none() {
+            self.go_on(now, from, session, outcome);
         }
+    }
+
+    /// A packet of a long delta came: more of the answer may follow, or it is time to ask on.
+    fn go_on(&mut self, now: Instant, from: Slot, session: Option<Pull>, outcome: &DeltaOutcome) {
+        let mut pull = session.unwrap_or_else(|| {
+            // An exchange turned out to be long.
+            self.stats.sessions += 1;
+            Pull { peer: from, deadline: now, tries: 0, asked: None, last_seen: false }
+        });
+        if let Some(asked) = pull.asked.take() {
+            let sample = now.since(asked).0;
+            self.round_trip = Duration((7 * self.round_trip.0 + sample) / 8);
+        }
+        // Without progress the tries go on counting: a peer that repeats itself is given up too.
+        if outcome.progress {
+            pull.tries = 0;
+        }
+        pull.last_seen |= outcome.last;
+        let whole = pull.last_seen && !outcome.gap;
+        if whole {
+            self.versions.insert(from);
+            pull = Pull::ask(from, now, pull.tries, self.config.retry);
+        } else {
+            // What has not come within two round trips was lost; until then it may only have been overtaken.
+            let patience = self.round_trip.times(2).max(STRAGGLERS).min(self.config.retry);
+            pull.deadline = now + patience;
+        }
+        self.pull = Some(pull);
     }
 
     /// Something changes: exchanges are worth their bytes again.
@@ -219,7 +249,7 @@ impl Sync {
         }
         self.stats.retries += 1;
         self.versions.insert(pull.peer);
-        self.pull = Some(Pull { tries, deadline: now + self.config.retry.times(1 << tries), ..pull });
+        self.pull = Some(Pull::ask(pull.peer, now, tries, self.config.retry.times(1 << (tries - 1))));
     }
 
     fn next_session(&mut self, now: Instant, live: SlotSet, waiting: SlotSet, lacks: impl Fn(Slot) -> bool) {
@@ -235,7 +265,7 @@ impl Sync {
             if lacks(peer) {
                 self.stats.sessions += 1;
                 self.versions.insert(peer);
-                self.pull = Some(Pull { peer, deadline: now + self.config.retry, tries: 0 });
+                self.pull = Some(Pull::ask(peer, now, 0, self.config.retry));
                 return;
             }
             // Another session has brought it meanwhile.

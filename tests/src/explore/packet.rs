@@ -13,7 +13,7 @@ use super::action::Label;
 use super::hash::Hash128;
 
 /// The cluster of every packet.
-const CLUSTER: u64 = 1;
+pub const CLUSTER: u64 = 1;
 /// The longest frame that a scope may ask for.
 pub const FRAME_MAX: usize = 512;
 
@@ -112,7 +112,14 @@ impl<const N: usize> fmt::Display for Described<'_, N> {
             }
             Body::Delta(delta) => {
                 let fixed = delta.fixed;
-                write!(f, " ({}, {}] of {} flags {:#b}", fixed.from, fixed.to, fixed.head, fixed.flags.get())?;
+                write!(
+                    f,
+                    " ({}, {}] of {} flags {:#b}",
+                    fixed.from,
+                    fixed.to,
+                    fixed.head,
+                    fixed.flags.get()
+                )?;
                 write!(f, " +{:?} floor {}", delta.version.to_vector::<N>(), fixed.floor)?;
                 describe_records(f, &delta.records)?;
             }
@@ -130,7 +137,13 @@ impl<const N: usize> fmt::Display for Described<'_, N> {
 fn describe_records(f: &mut fmt::Formatter<'_>, records: &wire::Records<'_>) -> fmt::Result {
     for record in records.iter() {
         let kind = if record.is_tombstone() { "deleted" } else { "put" };
-        write!(f, " [{:.4}.. {kind} {:?} term {}]", format!("{:?}", record.key()), record.dot(), record.term())?;
+        write!(
+            f,
+            " [{:.4}.. {kind} {:?} term {}]",
+            format!("{:?}", record.key()),
+            record.dot(),
+            record.term()
+        )?;
     }
     Ok(())
 }

@@ -34,7 +34,9 @@ impl<'s, const N: usize> Owned<'s, N> {
     /// When there are fewer storages than replicas, or a config is no good.
     pub fn new(storages: &'s mut [Vec<u64>], configs: &[MapConfig]) -> Self {
         let mut spare: Vec<_> = storages.iter_mut().map(Vec::as_mut_slice).collect();
-        let build = |config| Map::new(spare.pop().expect("a storage for each replica"), config).expect("a good config");
+        let build = |config| {
+            Map::new(spare.pop().expect("a storage for each replica"), config).expect("a good config")
+        };
         let maps = configs.iter().map(build).collect();
         Self { maps, spare }
     }

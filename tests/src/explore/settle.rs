@@ -1,0 +1,84 @@
+//! Convergence: from any state, replicas that pull from each other over a network that loses nothing become equal and
+//! then fall silent.
+
+use popmap_core::map::{Request, VersionOutcome};
+use popmap_core::wire::{self, Body};
+use popmap_core::{Phase, Slot, SlotSet};
+
+use super::packet::{FRAME_MAX, seal};
+use super::replicas::{Owned, Replicas};
+use super::world::{World, pull};
+use super::{Label, scope::SHAPE};
+use crate::checker::{Snapshot, Violation, violated};
+
+/// Rounds in which everyone pulls from everyone, before it counts as endless.
+const ROUNDS_MAX: usize = 12;
+
+/// Runs copies of the replicas to quiescence and compares them.
+///
+/// # Errors
+/// When a property fails on the way, when they never fall silent, or when they differ then.
+pub fn settle<'o, const N: usize>(
+    world: &World<N>,
+    maps: &impl Replicas<'o, N>,
+    storages: &mut [Vec<u64>],
+) -> Result<(), Violation> {
+    let mut world = world.clone();
+    let mut maps = Owned::copy_of(storages, maps);
+    for at in 0..N {
+        maps.map_mut(at).set_live(SlotSet::first(N));
+    }
+    for _ in 0..ROUNDS_MAX {
+        let before = world.seen.clone();
+        for (from, to) in pairs::<N>() {
+            pull(&world.scope, &mut maps, from, to)?;
+            let at = usize::from(to);
+            let after = Snapshot::of(maps.map(at), &world.scope.key_names());
+            world.ledger.note(maps.map(at), &world.seen[at], &after)?;
+            world.seen[at] = after;
+            world.ledger.check(&world.seen)?;
+        }
+        let same = |(a, b): (&Snapshot<N>, &Snapshot<N>)| {
+            a.version == b.version && a.table == b.table && a.life == b.life
+        };
+        let is_active = |at: usize| maps.map(at).phase() == Phase::Active { expired: false };
+        if before.iter().zip(&world.seen).all(same) && (0..N).all(is_active) {
+            if world.scope.converges {
+                world.ledger.check_equal(&maps.refs())?;
+                return check_silent(&mut maps);
+            }
+            return Ok(());
+        }
+    }
+    let phases: Vec<_> = (0..N).map(|at| maps.map(at).phase()).collect();
+    violated!("no quiescence after {ROUNDS_MAX} rounds; phases {phases:?}")
+}
+
+/// Checks that nobody has anything to say to anybody.
+fn check_silent<const N: usize>(maps: &mut Owned<'_, N>) -> Result<(), Violation> {
+    for (from, to) in pairs::<N>() {
+        let mut frame = [0; FRAME_MAX];
+        let (server, asker) = (Slot::at(to.into()), Slot::at(from.into()));
+        let (envelope, len) = maps
+            .map(from.into())
+            .write_version(server, &Request::default(), &mut frame)
+            .expect("the longest frame holds a version");
+        let packet = seal(to, 0, Label { step: 0, nth: 0 }, &mut frame, &envelope, len);
+        let (_, body) =
+            wire::parse(&packet.bytes, super::packet::CLUSTER, &SHAPE, N).expect("a map's packet");
+        let Body::Version(version) = body else { unreachable!("a version") };
+        let VersionOutcome { owes_delta, lacks, .. } = maps.map_mut(to.into()).on_version(asker, &version);
+        if owes_delta || lacks {
+            return violated!(
+                "never silent: S{from}'s version makes S{to} owe {owes_delta} and lack {lacks}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Every ordered pair of replicas.
+pub fn pairs<const N: usize>() -> impl Iterator<Item = (u8, u8)> {
+    let n = u8::try_from(N).expect("few replicas");
+    (0..n).flat_map(move |a| (0..n).filter(move |&b| a != b).map(move |b| (a, b)))
+}
