@@ -1,10 +1,88 @@
+//! The shared map of a PoP: replicated without coordination, read in nanoseconds, without std or an allocator.
+//!
+//! Up to 64 servers in front of the same origins each hold one [`Node`]. One server owns each key (rendezvous
+//! hashing); what it learns spreads as deltas of a CRDT map with version vectors, and the data plane of every server
+//! reads it through a [`Reader`] that takes no lock. Packets may be lost, duplicated, reordered and late: the replicas
+//! become equal all the same, and rules R1 to R7 say why ([`docs::rules`]).
+//!
+//! Core is sans-IO: packets and time go in, packets, events and the next deadline come out. Two nodes, any link:
+//!
+//! ```
+//! use popmap_core::{Address, Config, Key, Life, Lookup, Node, Shape, Slot, time::Instant};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let shape = Shape { schema: 1, value_len: 8 };
+//! let config = |slot| Config::new(7, Slot::at(slot), Life { generation: 1, id: 40 + slot as u64 }, 1_000, shape);
+//! let words = Node::<2>::words(&config(0));
+//! let mut storage = vec![0; 2 * words];
+//! let (left, right) = storage.split_at_mut(words);
+//! let start = Instant::ZERO;
+//! let mut nodes = [Node::<2>::new(start, left, &config(0))?, Node::new(start, right, &config(1))?];
+//! # let (key, mut frame, mut value) = (Key::from_name(b"origin-17"), [0; 1_400], [0; 8]);
+//! for ms in 0..1_000 {
+//!     let now = Instant::from_millis(ms);
+//!     let _ = nodes[0].put(now, key, &200u64.to_le_bytes()); // refused until both have met: rule R4
+//!     for from in [0, 1] {
+//!         while let Some(packet) = nodes[from].poll_transmit(now, &mut frame) {
+//!             let _ = nodes[1 - from].handle_packet(now, Address::default(), &frame[..packet.len]);
+//!         }
+//!     }
+//! }
+//! assert!(matches!(nodes[1].get(key, &mut value), Lookup::Found(_)));
+//! assert_eq!(u64::from_le_bytes(value), 200);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layers
+//!
+//! Imports point down; what stands side by side does not import each other.
+//!
+//! ```text
+//!      node           the one public state machine: ingress, egress, timers
+//!      sync           whom to pull from, and when
+//!      map            table, change log, deltas, commit, collection, lives, repair; Reader
+//!      ownership      rendezvous hashing: owners, and priority between concurrent writes
+//!      clock          dot, version vector
+//!      wire           layouts, checks, checksums: bytes only
+//! ```
+//!
+//! A packet flows one way: [`Node::handle_packet`] checks it once (`wire`), admits its sender's life and hands it to
+//! exactly one handler of the map, which marks what is due. [`Node::poll_transmit`] encodes what is due from the state
+//! as it is then, straight into the caller's frame, which may be a device's own buffer.
+//!
+//! # What it promises
+//!
+//! - **No allocation, no std.** Storage is words of the caller's ([`Node::words`] tells how many), all zero at first:
+//!   a static, a zeroed box, huge pages, shared memory. What grows is bounded in [`limits`].
+//! - **Network bytes never panic and never move state unless wholly valid.** Each rejection has a [`Reject`] reason
+//!   and a counter in [`Stats`].
+//! - **Deterministic.** No clock and no randomness but a seed: same inputs, same outputs, so every failure can be
+//!   replayed.
+//! - **Readers wait for nobody.** A lookup copies one record under a sequence lock, with bounded retries and an
+//!   explicit [`Lookup::Busy`].
+//! - **No unsafe code**, here; the dependencies are `zerocopy` (layouts), `crc32fast` (checksums), `heapless` (bounded
+//!   queues) and `twox-hash` (names to keys). `hashbrown` needs an allocator, so it has no place in core: the table is
+//!   our own.
+//!
+//! Membership (SWIM) is not in core yet: who is alive is told by [`Node::set_live`].
+//!
+//! # Reading from other threads
+//!
+//! [`Node::reader`] returns a [`Reader`]: `Copy + Send + Sync`. Each value comes with the write it stems from, its term
+//! and its age ([`map::Meta`]); [`Reader::heartbeat`] shows whether the thread that drives the node still does.
+//!
+//! # Documents
+//!
+//! [`docs::rules`] has the rules, [`docs::wire`] the wire format field by field.
+
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
     popmap_loom,
     allow(dead_code, unused_imports, reason = "only the table is built on loom's atomics")
 )]
-//! placeholder
+
 #[cfg(test)]
 extern crate std;
 

@@ -52,5 +52,5 @@ const _: () = {
     assert!(PAYLOAD_MAX <= u16::MAX as usize);
     // Log positions are compared through their low 31 bits: the ring must be far shorter.
     assert!(CAPACITY_MAX * 2 < 1 << 31);
-    assert!(VALUE_DEFAULT <= VALUE_MAX && VALUE_MAX % 8 == 0);
+    assert!(VALUE_DEFAULT <= VALUE_MAX && VALUE_MAX.is_multiple_of(8));
 };

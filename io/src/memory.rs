@@ -64,7 +64,10 @@ pub struct Traffic {
     pub duplicated: u64,
 }
 
-/// A network between the slots of one PoP.
+/// A network between the servers of one PoP.
+///
+/// An endpoint is named like the slot of the server there. A second server in the same slot, by mistake, is at an
+/// endpoint with the name of a slot that nobody has.
 #[derive(Debug)]
 pub struct Network {
     on_the_way: BinaryHeap<Reverse<Arrival>>,
@@ -218,7 +221,7 @@ mod tests {
         let mut network = Network::new(1, Faults::default());
         let [a, b, c] = [0, 1, 2].map(Slot::at);
         network.partition(SlotSet::EMPTY.with(a));
-        let mut reaches = |network: &mut Network, from, to| {
+        let reaches = |network: &mut Network, from, to| {
             network.send(Instant::ZERO, from, Network::address(to), b"x");
             network.receive(Instant::NEVER).is_some()
         };

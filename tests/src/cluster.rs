@@ -1,11 +1,16 @@
 //! A PoP of real nodes over the in-memory network, in virtual time.
 //!
 //! Knows how to start, kill and drive nodes, and when they are equal. Who is alive is told to all nodes at once, as a
-//! membership protocol would in time.
+//! membership protocol would in time. Can watch what is sent, deliver a packet again, and set a server's clock wrong.
+//!
+//! A server is named by the slot that it is configured in. Only one that [`Cluster::start_beside`] put in a slot that
+//! has a server already is named by a slot which nobody else has.
 
 use popmap_core::rng::Rng;
 use popmap_core::time::{Duration, Instant};
-use popmap_core::{Config, Event, Key, Life, Lookup, Node, PutError, Shape, Slot, SlotSet, Stats};
+use popmap_core::{
+    Config, Event, Key, Life, Lookup, Node, Phase, PutError, Reject, RemoveError, Shape, Slot, SlotSet, Stats,
+};
 use popmap_io::memory::{Faults, Network};
 
 /// The memory of a cluster's nodes: one zeroed block for each life, untouched until it is used.
@@ -21,13 +26,30 @@ impl Storage {
     }
 }
 
-/// One slot of the cluster.
+/// One server of the cluster.
 struct Server<'a, const N: usize> {
     node: Option<Node<'a, N>>,
+    /// The slot that it is configured in.
+    slot: Slot,
     deadline: Instant,
+    /// How far its clock is ahead, in nanoseconds.
+    ahead: i64,
     generation: u32,
     /// Events since they were last taken.
     events: Vec<Event>,
+}
+
+/// A packet as it left its sender.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Sent {
+    /// When.
+    pub at: Instant,
+    /// The server that sent it.
+    pub from: Slot,
+    /// The server that it was sent to.
+    pub to: Slot,
+    /// The packet.
+    pub packet: Vec<u8>,
 }
 
 /// How a slot's next life begins.
@@ -39,6 +61,21 @@ pub enum Restart {
     GenerationLost,
 }
 
+impl<const N: usize> Server<'_, N> {
+    fn new(slot: Slot) -> Self {
+        Self { node: None, slot, deadline: Instant::ZERO, ahead: 0, generation: 0, events: Vec::new() }
+    }
+
+    /// What the server's clock shows at `now`.
+    fn clock(&self, now: Instant) -> Instant {
+        clock(self.ahead, now)
+    }
+}
+
+fn clock(ahead: i64, now: Instant) -> Instant {
+    Instant(now.0.saturating_add_signed(ahead))
+}
+
 /// A PoP of `servers` nodes in virtual time.
 pub struct Cluster<'a, const N: usize = 64> {
     servers: Vec<Server<'a, N>>,
@@ -48,9 +85,13 @@ pub struct Cluster<'a, const N: usize = 64> {
     rng: Rng,
     now: Instant,
     live: SlotSet,
+    slots: usize,
     capacity: usize,
     shape: Shape,
-    adjust: fn(&mut Config),
+    /// Changes the configuration of each life as it starts.
+    pub adjust: fn(&mut Config),
+    /// What was sent since [`watch`](Self::watch).
+    sent: Option<Vec<Sent>>,
 }
 
 impl<'a, const N: usize> Cluster<'a, N> {
@@ -72,33 +113,43 @@ impl<'a, const N: usize> Cluster<'a, N> {
             rng: Rng::new(seed),
             now: Instant::ZERO,
             live: SlotSet::first(servers),
+            slots: servers,
             capacity,
             shape,
             adjust,
+            sent: None,
         };
         for slot in 0..servers {
-            let empty = Server { node: None, deadline: Instant::ZERO, generation: 0, events: Vec::new() };
-            cluster.servers.push(empty);
+            cluster.servers.push(Server::new(Slot::at(slot)));
             cluster.start(Slot::at(slot), 1);
         }
         cluster
     }
 
-    fn start(&mut self, slot: Slot, generation: u32) {
-        let life = Life { generation, id: self.rng.next_u64() | 1 };
-        let mut config = Config::new(0x00c1, slot, life, self.capacity, self.shape);
-        config.configured = SlotSet::first(self.servers.len().max(self.live.len()));
+    fn start(&mut self, server: Slot, generation: u32) {
+        let id = self.rng.next_u64() | 1;
+        let server = &mut self.servers[server.index()];
+        let life = Life { generation, id };
+        let mut config = Config::new(0x00c1, server.slot, life, self.capacity, self.shape);
+        config.configured = SlotSet::first(self.slots);
         (self.adjust)(&mut config);
         let block = self.blocks.pop().expect("storage for one more life");
-        let mut node = Node::new(self.now, block, &config).expect("a valid configuration");
+        let mut node = Node::new(server.clock(self.now), block, &config).expect("a valid configuration");
         for peer in config.configured.iter() {
             node.set_address(peer, Network::address(peer));
         }
         node.set_live(self.live);
-        let server = &mut self.servers[slot.index()];
         server.node = Some(node);
         server.deadline = self.now;
         server.generation = generation;
+    }
+
+    /// Starts a second server in `slot`, by mistake, and returns the name that it goes by here.
+    pub fn start_beside(&mut self, slot: Slot, generation: u32) -> Slot {
+        let name = Slot::at(self.servers.len());
+        self.servers.push(Server::new(slot));
+        self.start(name, generation);
+        name
     }
 
     /// Returns the time.
@@ -137,8 +188,43 @@ impl<'a, const N: usize> Cluster<'a, N> {
     /// # Errors
     /// Why the node refused.
     pub fn put(&mut self, slot: Slot, key: Key, value: &[u8]) -> Result<(), PutError> {
-        let now = self.now;
+        let now = self.servers[slot.index()].clock(self.now);
         self.node_mut(slot).put(now, key, value).map(|_| ())
+    }
+
+    /// Deletes at `slot`.
+    ///
+    /// # Errors
+    /// Why the node refused.
+    pub fn remove(&mut self, slot: Slot, key: Key) -> Result<(), RemoveError> {
+        let now = self.servers[slot.index()].clock(self.now);
+        self.node_mut(slot).remove(now, key).map(|_| ())
+    }
+
+    /// Sets the clock of `slot` ahead of the true time by so many nanoseconds, or behind it.
+    pub fn set_clock(&mut self, slot: Slot, ahead: i64) {
+        let server = &mut self.servers[slot.index()];
+        server.ahead = ahead;
+        server.deadline = self.now;
+    }
+
+    /// Begins to keep a copy of every packet sent.
+    pub fn watch(&mut self) {
+        self.sent = Some(Vec::new());
+    }
+
+    /// Returns the packets sent since [`watch`](Self::watch) or the last call, oldest first.
+    pub fn take_sent(&mut self) -> Vec<Sent> {
+        self.sent.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Hands a packet to `to` at once, as if it came from the address of `from`.
+    ///
+    /// # Errors
+    /// Why it was rejected.
+    pub fn deliver_to(&mut self, to: Slot, from: Slot, packet: &[u8]) -> Result<(), Reject> {
+        let now = self.servers[to.index()].clock(self.now);
+        self.node_mut(to).handle_packet(now, Network::address(from), packet)
     }
 
     /// Returns what `slot` reads under `key`.
@@ -173,6 +259,15 @@ impl<'a, const N: usize> Cluster<'a, N> {
     /// Returns the events of `slot` since the last call.
     pub fn take_events(&mut self, slot: Slot) -> Vec<Event> {
         std::mem::take(&mut self.servers[slot.index()].events)
+    }
+
+    /// Runs until every running node may write, or is fenced.
+    ///
+    /// # Panics
+    /// When one is still starting after `within`.
+    pub fn start_up(&mut self, within: Duration) -> Duration {
+        let started = |pop: &Self| pop.running().iter().all(|s| pop.node(s).map().phase() != Phase::Starting);
+        self.run_until(within, started).expect("every node starts")
     }
 
     /// Runs for `span`.
@@ -218,7 +313,8 @@ impl<'a, const N: usize> Cluster<'a, N> {
             let server = &mut self.servers[arrival.to.index()];
             if let Some(node) = &mut server.node {
                 // A reject is counted by the node; scenarios look at its counters.
-                let _ = node.handle_packet(self.now, Network::address(arrival.from), &arrival.packet);
+                let now = clock(server.ahead, self.now);
+                let _ = node.handle_packet(now, Network::address(arrival.from), &arrival.packet);
                 server.deadline = self.now;
             }
             self.network.recycle(arrival);
@@ -226,25 +322,37 @@ impl<'a, const N: usize> Cluster<'a, N> {
     }
 
     fn poll(&mut self, slot: usize, frame: &mut [u8]) {
-        let Server { node: Some(node), deadline, events, .. } = &mut self.servers[slot] else { return };
+        let Server { node: Some(node), deadline, ahead, events, .. } = &mut self.servers[slot] else {
+            return;
+        };
         if *deadline > self.now {
             return;
         }
-        node.handle_timeout(self.now);
-        while let Some(transmit) = node.poll_transmit(self.now, frame) {
-            self.network.send(self.now, Slot::at(slot), transmit.to, &frame[..transmit.len]);
+        let now = clock(*ahead, self.now);
+        node.handle_timeout(now);
+        while let Some(transmit) = node.poll_transmit(now, frame) {
+            let (from, packet) = (Slot::at(slot), &frame[..transmit.len]);
+            if let (Some(sent), Some(to)) = (&mut self.sent, Network::slot(transmit.to)) {
+                sent.push(Sent { at: self.now, from, to, packet: packet.to_vec() });
+            }
+            self.network.send(self.now, from, transmit.to, packet);
         }
         events.extend(std::iter::from_fn(|| node.poll_event()));
-        *deadline = node.poll_timeout();
+        *deadline = clock(-*ahead, node.poll_timeout());
     }
 
     /// Whether all running nodes have equal versions and equal live records.
     pub fn is_converged(&self) -> bool {
-        let mut nodes = self.running().iter().map(|slot| self.node(slot).map());
+        self.are_equal(self.running())
+    }
+
+    /// Whether these nodes have equal versions and equal live records.
+    pub fn are_equal(&self, among: SlotSet) -> bool {
+        let mut nodes = among.iter().map(|slot| self.node(slot).map());
         let Some(first) = nodes.next() else { return true };
         nodes.all(|map| map.version() == first.version() && map.len() == first.len()) && {
             let digest = first.digest(0, u64::MAX);
-            self.running().iter().all(|slot| self.node(slot).map().digest(0, u64::MAX) == digest)
+            among.iter().all(|slot| self.node(slot).map().digest(0, u64::MAX) == digest)
         }
     }
 

@@ -3,4 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod checker;
+pub mod cluster;
+pub mod scenario;
 pub mod explore;

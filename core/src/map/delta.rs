@@ -88,7 +88,9 @@ impl<const N: usize> Map<'_, N> {
         let has_cursor = flags & VersionFixed::HAS_CURSOR != 0;
         let cursor =
             Some(packet.fixed.cursor.get()).filter(|&cursor| has_cursor && cursor <= self.log.head());
-        let unseen = cursor != Some(self.log.head()) && !theirs.covers_all(&self.state.held);
+        // What we account for, and what we hold ahead of that and the peer has not walked past.
+        let unseen = !theirs.covers_all(&self.state.version)
+            || cursor != Some(self.log.head()) && !theirs.covers_all(&self.state.held);
         let owes_delta = unseen || flags & VersionFixed::FORCE != 0;
         if owes_delta {
             let serve = self.start_of(from, cursor);
@@ -234,7 +236,12 @@ impl<const N: usize> Map<'_, N> {
 
     /// Accounts for everything that `theirs` does: R6 must hold for it already.
     fn join_version(&mut self, theirs: &VersionVector<N>) {
-        self.witness_own(theirs.get(self.state.slot));
+        let me = self.state.slot;
+        self.witness_own(theirs.get(me));
+        if theirs.get(me) > self.state.version.get(me) {
+            // Writes of our slot that this life did not make, and another slot's record may have replaced on the way.
+            self.state.push_barrier = self.state.push_barrier.max(theirs.get(me));
+        }
         self.state.version.join(theirs);
         self.state.held.join(theirs);
         self.state.held_next.join(theirs);

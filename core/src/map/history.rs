@@ -1,6 +1,6 @@
-//! After an expired start deadline: our slot's older records, exchanged with each peer when first met (R4.2).
+//! Our slot's older records, exchanged with each peer that we had not met when we started writing (R4.2).
 //!
-//! We wrote before we had met everyone, so our version may cover writes of our slot's earlier lives that we never saw,
+//! The start deadline expired, or a peer was held dead. We wrote before we had met everyone, so our version may cover writes of our slot's earlier lives that we never saw,
 //! and whoever joins our version believes it. We ask each peer for such records and tell them on, stamps unchanged;
 //! both sides take them past the skip of R6, by R1 alone.
 
@@ -16,10 +16,10 @@ use crate::wire::{
 };
 
 impl<const N: usize> Map<'_, N> {
-    /// Returns the peers that we still have to ask for our slot's older records.
+    /// Returns the configured peers that we had not met when we started writing, and have not asked since.
     pub fn history_unmet(&self) -> SlotSet {
         match self.state.phase {
-            Phase::Active { expired: true } => self.state.unmet,
+            Phase::Active { .. } => self.state.unmet,
             _ => SlotSet::EMPTY,
         }
     }
@@ -128,7 +128,7 @@ impl<const N: usize> Map<'_, N> {
         let mut learned = false;
         for record in packet.records.iter() {
             if self.merge(&record, &VersionVector::new()) == Merged::Applied {
-                self.stats.count_mend(Cause::StartDeadline);
+                self.stats.count_mend(Cause::StartedUnmet);
                 learned = true;
             }
         }

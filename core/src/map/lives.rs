@@ -39,7 +39,7 @@ impl<const N: usize> Map<'_, N> {
         self.note_life(packet.slot, packet.life)?;
         let peer = &mut self.state.peers[packet.slot.index()];
         peer.heard = self.state.now;
-        peer.expired |= packet.flags & flag::EXPIRED != 0;
+        peer.started_unmet |= packet.flags & flag::UNMET != 0;
         Ok(())
     }
 
@@ -224,10 +224,10 @@ impl<const N: usize> Map<'_, N> {
         // What an earlier life wrote is not ours to push: some of it may have been replaced before we saw it.
         let before = (state.version.get(state.slot), self.log.head());
         state.peers.iter_mut().for_each(|peer| peer.pushed = before);
-        if expired {
-            let met = |slot: &Slot| state.peers[slot.index()].counted;
-            state.unmet = state.configured.without(state.slot).iter().filter(|slot| !met(slot)).collect();
-        }
+        // Whoever was held dead may have been cut off only: it is met later as after an expired deadline.
+        let met = |slot: &Slot| state.peers[slot.index()].counted;
+        state.unmet = state.configured.without(state.slot).iter().filter(|slot| !met(slot)).collect();
+        state.started_unmet = !state.unmet.is_empty();
         self.events.push(Event::Started { expired });
     }
 }

@@ -244,8 +244,10 @@ struct State<const N: usize> {
     raised_on_notice: u8,
     /// Slots in which two servers were heard.
     conflicted: SlotSet,
-    /// Peers still to be asked for our slot's older records, after an expired deadline.
+    /// Configured peers that we had not met when we started writing, and have not asked since (R4.2).
     unmet: SlotSet,
+    /// There were such peers: repair knows why it mends our slot's records.
+    started_unmet: bool,
     /// Peers that wait for deltas.
     serving: SlotSet,
     /// Peers that wait for older records.
@@ -320,6 +322,7 @@ impl<'a, const N: usize> Map<'a, N> {
                 raised_on_notice: 0,
                 conflicted: SlotSet::EMPTY,
                 unmet: SlotSet::EMPTY,
+                started_unmet: false,
                 serving: SlotSet::EMPTY,
                 telling: SlotSet::EMPTY,
                 full: false,
@@ -489,10 +492,11 @@ impl<'a, const N: usize> Map<'a, N> {
         if self.is_caught_up() {
             flags |= flag::CAUGHT_UP;
         }
-        match phase {
-            Phase::Active { expired: false } => {}
-            Phase::Active { expired: true } => flags |= flag::EXPIRED,
-            Phase::Starting | Phase::Fenced => flags |= flag::SILENT,
+        if !matches!(phase, Phase::Active { .. }) {
+            flags |= flag::SILENT;
+        }
+        if self.state.started_unmet {
+            flags |= flag::UNMET;
         }
         Envelope { kind, slot, flags, life, to_life }
     }

@@ -11,8 +11,8 @@ pub(super) struct Peer {
     pub life: Life,
     /// When a valid packet of this life last came.
     pub heard: Instant,
-    /// Its start deadline had expired (header flag).
-    pub expired: bool,
+    /// It started writing before it had met every configured server (header flag).
+    pub started_unmet: bool,
     /// We committed from it at least once.
     pub committed: bool,
     /// We committed from it when it had itself committed from all others (rule R4.2).

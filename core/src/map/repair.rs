@@ -14,7 +14,7 @@ use super::order::compare;
 use super::stats::Cause;
 use super::table::Position;
 use super::write::{Merged, mark_of, words_of};
-use super::{Map, Phase};
+use super::Map;
 use crate::clock::{Dot, VersionVector};
 use crate::id::{Key, Slot};
 use crate::limits::{REPAIR_SCAN_MAX, SLOTS_MAX, VALUE_MAX};
@@ -316,15 +316,15 @@ impl<'a, const N: usize> Map<'a, N> {
     }
 
     fn cause_of(&self, dot: Dot) -> Cause {
-        let expired = if dot.slot == self.state.slot {
-            self.state.phase == Phase::Active { expired: true }
+        let unmet = if dot.slot == self.state.slot {
+            self.state.started_unmet
         } else {
-            self.state.peers[dot.slot.index()].expired
+            self.state.peers[dot.slot.index()].started_unmet
         };
         if self.state.conflicted.contains(dot.slot) {
             Cause::SlotConflict
-        } else if expired {
-            Cause::StartDeadline
+        } else if unmet {
+            Cause::StartedUnmet
         } else {
             Cause::Unknown
         }

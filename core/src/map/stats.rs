@@ -3,8 +3,9 @@
 /// Why repair had to mend something (DESIGN section 4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Cause {
-    /// The author of the record started writing when its deadline expired, before it had met every peer.
-    StartDeadline,
+    /// The author of the record started writing before it had met every configured server: its deadline expired, or one
+    /// was held dead.
+    StartedUnmet,
     /// Two servers were heard in the author's slot.
     SlotConflict,
     /// None known: a bug, or memory that does not keep what is written to it.
@@ -64,8 +65,8 @@ pub struct MapStats {
     pub buckets_differing: u64,
     /// Records that a repair brought before the ordinary delta did: no mend.
     pub repair_early: u64,
-    /// Records mended after an expired start deadline.
-    pub mends_start_deadline: u64,
+    /// Records mended because their author had started before it had met every configured server.
+    pub mends_started_unmet: u64,
     /// Records mended after a slot conflict.
     pub mends_slot_conflict: u64,
     /// Records mended for no known reason: each is a bug to explain.
@@ -86,7 +87,7 @@ impl MapStats {
 
     pub(super) fn count_mend(&mut self, cause: Cause) {
         match cause {
-            Cause::StartDeadline => self.mends_start_deadline += 1,
+            Cause::StartedUnmet => self.mends_started_unmet += 1,
             Cause::SlotConflict => self.mends_slot_conflict += 1,
             Cause::Unknown => self.mends_unknown += 1,
         }

@@ -16,7 +16,7 @@ pub struct Config {
     pub cluster: u64,
     /// Our slot.
     pub slot: Slot,
-    /// Every slot of the PoP, ours among them. Default: all.
+    /// Every slot of the PoP, ours among them; those at or above the node's `N` are left out. Default: all.
     pub configured: SlotSet,
     /// This life: a generation above every earlier one as far as is known, and 64 fresh random bits (R4).
     pub life: Life,
@@ -41,7 +41,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Returns the configuration of a server in `slot` of a 64-slot PoP, with defaults for everything else.
+    /// Returns the configuration of a server in `slot` of a PoP that uses all of its `N` slots, with defaults for everything else.
     pub const fn new(cluster: u64, slot: Slot, life: Life, capacity: usize, shape: Shape) -> Self {
         Self {
             cluster,

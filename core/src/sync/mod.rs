@@ -277,7 +277,10 @@ impl Sync {
         let doubled = self.interval.times(2).min(self.config.exchange_idle);
         self.interval = if quiet { doubled } else { self.config.exchange };
         self.next_exchange = now + self.interval;
+        // A table that could not take a record (R3) is not to be offered it at every turn.
+        let full = self.full_pause > self.config.pull_pause && now < self.next_pull;
         if self.pull.is_none()
+            && !full
             && let Some(peer) = live.nth((turn % live.len().max(1) as u64) as usize)
         {
             self.stats.exchanges += 1;

@@ -19,9 +19,10 @@ pub mod flag {
     pub const CAUGHT_UP: u8 = 1;
     /// The sender may not write: it is still starting, or it is fenced.
     pub const SILENT: u8 = 2;
-    /// The sender started writing when its deadline expired, before it had met every live peer (rule R4.2).
-    pub const EXPIRED: u8 = 4;
-    pub(super) const KNOWN: u8 = CAUGHT_UP | SILENT | EXPIRED;
+    /// The sender started writing before it had met every configured server: its deadline expired, or one was held
+    /// dead (rule R4.2).
+    pub const UNMET: u8 = 4;
+    pub(super) const KNOWN: u8 = CAUGHT_UP | SILENT | UNMET;
 }
 
 /// What a packet is for.

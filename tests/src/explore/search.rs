@@ -10,7 +10,7 @@ use popmap_core::{Map, Phase, Slot};
 
 use super::action::Action;
 use super::hash::Seen;
-use super::replicas::{Owned, Replicas, Shared, storages};
+use super::replicas::{Owned, Shared, storages};
 use super::scope::{SHAPE, Scope};
 use super::settle::{pairs, settle};
 use super::world::{Step, World, first_life};
@@ -146,7 +146,7 @@ pub fn actions<const N: usize>(world: &World<N>, maps: [&Map<'_, N>; N]) -> Vec<
     let budget = &world.budget;
     for (from, to) in pairs::<N>() {
         let (map, peer) = (maps[usize::from(from)], Slot::at(to.into()));
-        if budget.serves > 0 && map.owes_delta(peer) {
+        if budget.serves > 0 && map.owes_delta().contains(peer) {
             all.push(Action::Serve { from, to });
         }
         if budget.pushes > 0 && map.owes_push(peer) {

@@ -157,7 +157,7 @@ impl<const N: usize> World<N> {
                 Some(0)
             }
             Action::Serve { from, to } => {
-                if !maps.map(from.into()).owes_delta(slot(to)) {
+                if !maps.map(from.into()).owes_delta().contains(slot(to)) {
                     return Ok(None);
                 }
                 let map = maps.map_mut(from.into());
@@ -282,19 +282,19 @@ impl<const N: usize> World<N> {
     }
 }
 
-/// Sends one packet from `from` to `to`, and if it is rejected as of an old life, the notice back. Returns whether
-/// there was one.
+/// Sends one packet from `from` to `to`, and if it is rejected as of an old life, the notice back. Returns why it was
+/// rejected.
 fn exchange_one<'s, const N: usize>(
     scope: &Scope,
     maps: &mut impl Replicas<'s, N>,
     from: u8,
     to: u8,
     write: impl FnOnce(&mut Map<'s, N>, &mut [u8]) -> Option<(Envelope, usize)>,
-) -> bool {
+) -> Option<Reject> {
     let mut frame = [0; FRAME_MAX];
     let frame = &mut frame[..scope.frame_len(N)];
     let label = Label { step: 0, nth: 0 };
-    let Some((envelope, len)) = write(maps.map_mut(from.into()), frame) else { return false };
+    let Some((envelope, len)) = write(maps.map_mut(from.into()), frame) else { return None };
     let packet = seal(to, 0, label, frame, &envelope, len);
     let outcome = deliver(maps.map_mut(to.into()), &packet.bytes);
     if outcome.rejected == Some(Reject::OldLife) {
@@ -305,7 +305,7 @@ fn exchange_one<'s, const N: usize>(
         let packet = seal(from, 0, label, frame, &envelope, len);
         deliver(maps.map_mut(from.into()), &packet.bytes);
     }
-    true
+    outcome.rejected
 }
 
 /// Lets `to` pull all that it lacks from `from`, over a network that loses nothing.
@@ -325,10 +325,14 @@ pub fn pull<'s, const N: usize>(
     loop {
         let before = maps.map(to.into()).life().generation;
         let request = Request { force: true, window: 4, ..Request::default() };
-        exchange_one(scope, maps, to, from, |map, frame| map.write_version(server, &request, frame));
+        let write = |map: &mut Map<'s, N>, frame: &mut [u8]| map.write_version(server, &request, frame);
+        if exchange_one(scope, maps, to, from, write) == Some(Reject::OtherLife) {
+            // The server lives anew and has not spoken yet.
+            return Ok(());
+        }
         let raised = maps.map(to.into()).life().generation != before;
         let commits = maps.map(to.into()).stats().commits;
-        while maps.map(from.into()).owes_delta(asker) {
+        while maps.map(from.into()).owes_delta().contains(asker) {
             exchange_one(scope, maps, from, to, |map, frame| map.write_delta(asker, frame));
             packets += 1;
             if packets > EXCHANGE_MAX {

@@ -17,7 +17,7 @@ use crate::atomic::{Weakness, with_weakness};
 use crate::map::reader::{Lookup, Reader};
 use crate::wire::Shape;
 
-const SHAPE: Shape = Shape { schema: 1, value_len: 16 };
+const SHAPE: Shape = Shape { schema: 1, value_len: 8 };
 /// Few, because each is a branch of the model.
 const TRIES: u32 = 2;
 
@@ -51,7 +51,7 @@ impl Shared {
         Self { words, capacity }
     }
 
-    /// Writes `key` as the `change`-th change: term, counter and both words of the value are made of the two.
+    /// Writes `key` as the `change`-th change: slot, counter, term and value are made of the two.
     fn write(&self, n: u64, change: u64) {
         let (table, key) = (self.table(), flat_key(n));
         let at = table.find(key, 0).or_else(|| table.insert(key, 0)).expect("there is room");
@@ -60,7 +60,7 @@ impl Shared {
             term: change as u32,
             tombstone: false,
         };
-        table.write(at, Stamp::new(change, 0), &mark, [n << 32 | change, change].into_iter());
+        table.write(at, Stamp::new(change, 0), &mark, [n << 32 | change].into_iter());
     }
 
     fn remove(&self, n: u64, change: u64) {
@@ -76,7 +76,7 @@ impl Shared {
 
     /// Looks a key up; returns the change that it was found at. Panics when the record is torn.
     fn read(&self, n: u64) -> Result<u64, Lookup> {
-        let mut value = [0; 16];
+        let mut value = [0; 8];
         let reader = Reader::new(self.table(), SHAPE);
         match reader.get_within(flat_key(n), &mut value, TRIES) {
             Lookup::Found(meta) => Ok(whole(n, &value, meta.dot, meta.term)),
@@ -86,10 +86,10 @@ impl Shared {
 }
 
 /// Checks that key, dot, term and value are of one write; returns which.
-fn whole(n: u64, value: &[u8; 16], dot: Dot, term: u32) -> u64 {
+fn whole(n: u64, value: &[u8; 8], dot: Dot, term: u32) -> u64 {
     let change = dot.counter;
-    let expected = [(n << 32 | change).to_le_bytes(), change.to_le_bytes()].concat();
-    assert_eq!((&value[..], dot.slot.index() as u64, u64::from(term)), (&expected[..], n, change), "torn");
+    let expected = (n << 32 | change, n, change);
+    assert_eq!((u64::from_le_bytes(*value), dot.slot.index() as u64, u64::from(term)), expected, "torn");
     change
 }
 
@@ -133,26 +133,23 @@ fn overwrite(preemptions: usize) {
     });
 }
 
-/// Key 1 leaves and key 2 takes its slot and its place in the index, while one reader wants each.
-fn reuse(preemptions: usize) {
+/// Key 1 leaves and key 2 takes its slot and its place in the index, while a reader wants each key of `wanted`.
+fn reuse(preemptions: usize, wanted: &'static [u64]) {
     let words = prepared(1, |shared| shared.write(1, 1));
     explore(preemptions, move || {
         let shared = Shared::restored(&words, 1);
-        let (first, second) = (shared.clone(), shared.clone());
-        let first = thread::spawn(move || {
-            if let Ok(change) = first.read(1) {
-                assert_eq!(change, 1);
-            }
-        });
-        let second = thread::spawn(move || {
-            if let Ok(change) = second.read(2) {
-                assert_eq!(change, 3);
-            }
-        });
+        let read = |&n: &u64| {
+            let reader = shared.clone();
+            thread::spawn(move || {
+                if let Ok(change) = reader.read(n) {
+                    assert_eq!(change, 2 * n - 1);
+                }
+            })
+        };
+        let readers = wanted.iter().map(read).collect::<Vec<_>>();
         shared.remove(1, 2);
         shared.write(2, 3);
-        first.join().unwrap();
-        second.join().unwrap();
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
         assert_eq!(shared.read(1), Err(Lookup::Absent));
         assert_eq!(shared.read(2), Ok(3));
     });
@@ -165,7 +162,13 @@ fn an_overwritten_record_is_seen_whole() {
 
 #[test]
 fn a_reused_slot_is_never_taken_for_its_last_key() {
-    reuse(2);
+    reuse(3, &[1]);
+    reuse(3, &[2]);
+}
+
+#[test]
+fn two_readers_of_a_reused_slot() {
+    reuse(1, &[1, 2]);
 }
 
 /// Key 1 stays while its neighbour in the same word of the index leaves and another key takes that place.
@@ -221,7 +224,7 @@ fn a_pass_sees_what_stays() {
         let reader = thread::spawn(move || {
             let mut seen = Vec::new();
             let mut records = Reader::new(reader.table(), SHAPE).records_within(TRIES);
-            let mut value = [0; 16];
+            let mut value = [0; 8];
             while let Some((key, meta)) = records.next_into(&mut value) {
                 let n = key.words()[0];
                 whole(n, &value, meta.dot, meta.term);
@@ -243,7 +246,7 @@ fn a_pass_sees_what_stays() {
 #[test]
 fn each_ordering_left_out_is_noticed() {
     let hook = std::panic::take_hook();
-    std::panic::set_hook(std::boxed::Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|_| {}));
     let caught =
         [Weakness::ReleaseFence, Weakness::AcquireFence, Weakness::ReleaseStore, Weakness::AcquireLoad].map(
             |weakness| {
