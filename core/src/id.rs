@@ -22,17 +22,20 @@ impl Slot {
     ///
     /// # Panics
     /// When `index` is 64 or more.
+    #[inline]
     pub const fn at(index: usize) -> Self {
         assert!(index < SLOTS_MAX);
         Self(index as u8)
     }
 
     /// Returns the slot's number, `0..64`, as an array index.
+    #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
     /// Returns the slot's number as it stands on the wire.
+    #[inline]
     pub const fn get(self) -> u8 {
         self.0
     }
@@ -231,6 +234,7 @@ impl Key {
         Self(twox_hash::XxHash3_128::oneshot(name).to_le_bytes())
     }
 
+    #[inline]
     pub(crate) fn from_words(words: [u64; 2]) -> Self {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&words[0].to_le_bytes());
@@ -238,6 +242,7 @@ impl Key {
         Self(bytes)
     }
 
+    #[inline]
     pub(crate) fn words(self) -> [u64; 2] {
         let wide = u128::from_le_bytes(self.0);
         [wide as u64, (wide >> 64) as u64]

@@ -83,7 +83,7 @@
     allow(dead_code, unused_imports, reason = "only the table is built on loom's atomics")
 )]
 
-#[cfg(test)]
+#[cfg(any(test, popmap_loom))]
 extern crate std;
 
 mod atomic;

@@ -30,8 +30,11 @@ pub const CHECKPOINTS: usize = 16;
 pub const RANGES_AHEAD: usize = 8;
 /// Log entries that one delta packet may examine.
 pub const WALK_MAX: u64 = 4_096;
-/// Live entries that an append may move from the tail of a nearly full log: bounds the cost of one merge.
-pub const LOG_CLEAN_PER_APPEND: u32 = 8;
+/// Entries that an append takes off the tail of a nearly full log: bounds the cost of one merge.
+pub const LOG_CLEAN_PER_APPEND: usize = 8;
+
+/// Records of a packet that are looked up together before the first of them is merged.
+pub const MERGE_BATCH: usize = 16;
 
 /// Longer than any packet can live between two servers of a PoP, duplicates and switch buffers included (rule R2).
 pub const QUARANTINE: Duration = Duration::from_secs(10);

@@ -3,12 +3,12 @@
 //! Knows what every replica holds and what was ever written. Must not know how anything travels.
 //!
 //! - **R6** A replica whose version covers a write holds, at its key, that write or a greater one in the order of R1,
-//!   or nothing because a tombstone at least as great was collected somewhere. A write that no table shows any more,
-//!   nor a greater one, is *lost*: its author's memory, and everybody's who had it, is gone. Nobody is held to a lost
-//!   write, for there is no replica that could differ about it; should it come back to any table from a packet still
-//!   in flight, everybody is held to it again.
+//!   or nothing because a tombstone at least as great was collected somewhere. A write that no table shows and no
+//!   version covers is *lost*: everybody who knew of it has lost their memory. Nobody is held to a lost write, for
+//!   there is nothing that replicas could differ about; should it come back to any table from a packet still in
+//!   flight, everybody is held to it again.
 //! - **No resurrection** Once a tombstone was collected anywhere, no table shows a lesser record at its key.
-//! - **Dots** No two different writes have the same dot.
+//! - **Dots** No two different writes have the same dot, unless the first is lost.
 //! - **Versions** never fall within a life, generations neither; HELD covers the version and every dot in the table.
 
 use std::cmp::Ordering;
@@ -74,7 +74,14 @@ impl<const N: usize> Snapshot<N> {
 struct Write {
     key: u8,
     held: Held,
+    /// No table shows it and no version covers it; until a table shows it again.
     lost: bool,
+}
+
+impl Write {
+    fn new(key: u8, held: &Held) -> Self {
+        Self { key, held: *held, lost: false }
+    }
 }
 
 /// The history of a world.
@@ -150,8 +157,13 @@ impl Ledger {
     }
 
     fn note_write(&mut self, at: Slot, key: usize, held: &Held) -> Result<(), Violation> {
-        match self.writes.iter().find(|write| write.held.dot == held.dot) {
-            Some(write) if usize::from(write.key) == key && write.held == *held => Ok(()),
+        let key_index = u8::try_from(key).expect("few keys");
+        match self.writes.iter_mut().find(|write| write.held.dot == held.dot) {
+            Some(write) if write.key == key_index && write.held == *held => Ok(()),
+            Some(write) if write.lost && held.dot.slot == at => {
+                *write = Write::new(key_index, held);
+                Ok(())
+            }
             Some(write) => {
                 violated!(
                     "two writes have one dot: k{} {} and k{key} {}",
@@ -161,8 +173,7 @@ impl Ledger {
                 )
             }
             None if held.dot.slot == at => {
-                let key = u8::try_from(key).expect("few keys");
-                self.writes.push(Write { key, held: *held, lost: false });
+                self.writes.push(Write::new(key_index, held));
                 Ok(())
             }
             None => violated!("{at} holds k{key} {}, which nobody wrote", show(held)),
@@ -189,15 +200,12 @@ impl Ledger {
             }
         }
         for i in 0..self.writes.len() {
-            let Write { key, held: write, lost } = self.writes[i];
+            let Write { key, held: write, lost, .. } = self.writes[i];
             let at_key = usize::from(key);
             let held_at = |replica: &Snapshot<N>| replica.table[at_key];
             let shown = |held: Option<Held>| held.is_some_and(|held| held.dot == write.dot);
-            let lost = if replicas.iter().any(|replica| shown(held_at(replica))) {
-                false
-            } else {
-                lost || !replicas.iter().any(|replica| self.covers(at_key, held_at(replica).as_ref(), &write))
-            };
+            let known = |replica: &Snapshot<N>| shown(held_at(replica)) || !lost && replica.version.covers(write.dot);
+            let lost = !replicas.iter().any(known);
             self.writes[i].lost = lost;
             if lost || self.covers(at_key, self.collected[at_key].as_ref(), &write) {
                 continue;
@@ -221,9 +229,9 @@ impl Ledger {
     ///
     /// # Errors
     /// Where they differ.
-    pub fn check_equal<const N: usize>(&self, maps: &[&Map<'_, N>; N]) -> Result<(), Violation> {
-        let first = maps[0];
-        for map in &maps[1..] {
+    pub fn check_equal<const N: usize>(&self, maps: &[&Map<'_, N>]) -> Result<(), Violation> {
+        let Some((first, others)) = maps.split_first() else { return Ok(()) };
+        for map in others {
             let (a, b) = (first.slot(), map.slot());
             if first.version() != map.version() {
                 return violated!("diverged: versions {a} {:?} and {b} {:?}", first.version(), map.version());

@@ -4,5 +4,7 @@
 
 pub mod checker;
 pub mod cluster;
-pub mod scenario;
 pub mod explore;
+pub mod forge;
+pub mod link;
+pub mod scenario;

@@ -78,7 +78,7 @@ pub fn rejected(stats: &Stats, reason: Reject) -> u64 {
 
 /// Returns records mended by repair or the exchange of older records, whatever the cause.
 pub fn mends(stats: &Stats) -> u64 {
-    stats.map.mends_unknown + stats.map.mends_start_deadline + stats.map.mends_slot_conflict
+    stats.map.mends_unknown + stats.map.mends_started_unmet + stats.map.mends_slot_conflict
 }
 
 /// Returns the hash of everything that decides how the node in `slot` behaves.

@@ -65,8 +65,7 @@ fn push(from: &mut Map<'_, 3>, to: &mut Map<'_, 3>) {
 /// S1's first life writes two keys; S0 has both and overwrites the first; S2 has nothing.
 fn past() -> (Map<'static, 3>, Map<'static, 3>, u64) {
     let late = Instant::from_millis(1);
-    let (mut s0, mut s1, s2) =
-        (start(build(0, 1, late)), start(build(1, 1, late)), start(build(2, 1, late)));
+    let (mut s0, mut s1, s2) = (start(build(0, 1, late)), start(build(1, 1, late)), start(build(2, 1, late)));
     s1.put(Key::from_name(b"first"), &[1; 8]).unwrap();
     let counter = s1.put(Key::from_name(b"second"), &[1; 8]).unwrap().counter;
     pull(&mut s0, &mut s1);

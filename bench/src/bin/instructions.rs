@@ -5,9 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::cmp::{Ordering, Reverse};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use clap::{CommandFactory, Parser};
@@ -109,11 +110,11 @@ fn count(arguments: &Arguments) -> Result<Vec<Row>, CallgrindError> {
         cases.extend(arguments.keys.iter().map(|&keys| (operation, keys)));
     }
     // The longest first, so that none is left for the end.
-    cases.sort_by_key(|&(_, keys)| std::cmp::Reverse(keys));
+    cases.sort_by_key(|&(_, keys)| Reverse(keys));
     let next = AtomicUsize::new(0);
     let one_after_another = || -> Result<Vec<_>, CallgrindError> {
         let mut counted = Vec::new();
-        while let Some(&(operation, keys)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(&(operation, keys)) = cases.get(next.fetch_add(1, Relaxed)) {
             counted.push((operation, keys, count_one(arguments, operation, keys)?));
         }
         Ok(counted)
@@ -209,8 +210,9 @@ fn verdict(arguments: &Arguments, rows: &[Row]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut code = ExitCode::SUCCESS;
-    // A figure that is not a number is not within the bound either.
-    for row in rows.iter().filter(|row| !(row.spread() <= BOUND)) {
+    // No number is within no bound.
+    let is_flat = |row: &Row| row.spread().partial_cmp(&BOUND).is_some_and(Ordering::is_le);
+    for row in rows.iter().filter(|row| !is_flat(row)) {
         let (name, spread) = (row.operation.name(), row.spread());
         eprintln!("instructions: {name} depends on the size of the map: {spread:.2} apart, {BOUND} allowed");
         code = ExitCode::FAILURE;

@@ -76,6 +76,11 @@ impl<const N: usize> VersionVector<N> {
         }
     }
 
+    /// Takes the pointwise maximum with `other` in `slots`; the whole of it when `other` is zero everywhere else.
+    pub fn join_in(&mut self, slots: SlotSet, other: &Self) {
+        slots.iter().for_each(|slot| self.raise(slot, other.get(slot)));
+    }
+
     /// Takes the pointwise minimum with `other`.
     pub fn meet(&mut self, other: &Self) {
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {

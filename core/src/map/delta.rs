@@ -154,8 +154,7 @@ impl<const N: usize> Map<'_, N> {
         let limit = stop.min(serve.at.max(self.log.ends.tail) + WALK_MAX);
 
         let (mut reached, mut count) = (limit, 0);
-        for (position, at) in self.log.walk(&self.table, serve.at, limit) {
-            let mark = self.table.mark(at).expect("a live log entry has a record");
+        for (position, at, mark) in self.log.walk(&self.table, serve.at, limit) {
             if theirs.covers(mark.dot) {
                 continue;
             }
@@ -201,17 +200,17 @@ impl<const N: usize> Map<'_, N> {
     pub fn on_delta(&mut self, envelope: &Envelope, packet: &Delta<'_>) -> DeltaOutcome {
         let from = envelope.slot;
         let fixed = packet.fixed;
-        let theirs = packet.version.to_vector::<N>();
+        let (theirs, listed) = (packet.version.to_vector::<N>(), packet.version.slots());
         let flags = fixed.flags.get();
         self.stats.deltas += 1;
         self.state.floor = self.state.floor.max(fixed.floor.get());
-        self.peer_versions[from.index()].join(&theirs);
+        self.peer_versions[from.index()].join_in(listed, &theirs);
         let last = flags & DeltaFixed::LAST != 0;
         if !self.merge_all(&packet.records, &theirs) {
             return DeltaOutcome { refused: true, last, ..DeltaOutcome::default() };
         }
         if self.broken(Tooth::CommitEveryPacket) {
-            self.join_version(&self.peer_versions[from.index()].clone());
+            self.join_version(&self.peer_versions[from.index()].clone(), SlotSet::first(N));
         }
         let (start, to, head) = (fixed.from.get(), fixed.to.get(), fixed.head.get());
         let ordered = self.broken(Tooth::HeadOrder);
@@ -226,7 +225,7 @@ impl<const N: usize> Map<'_, N> {
             peer.committed = true;
             peer.counted |= envelope.flags & flag::CAUGHT_UP != 0;
             self.stats.commits += 1;
-            self.join_version(&theirs);
+            self.join_version(&theirs, listed);
             self.try_start();
         } else if !progress {
             self.stats.deltas_out_of_order += 1;
@@ -234,16 +233,16 @@ impl<const N: usize> Map<'_, N> {
         DeltaOutcome { progress, committed, last, gap, refused: false }
     }
 
-    /// Accounts for everything that `theirs` does: R6 must hold for it already.
-    fn join_version(&mut self, theirs: &VersionVector<N>) {
+    /// Accounts for everything that `theirs`, zero but in the slots `listed`, does: R6 must hold for it already.
+    fn join_version(&mut self, theirs: &VersionVector<N>, listed: SlotSet) {
         let me = self.state.slot;
         self.witness_own(theirs.get(me));
         if theirs.get(me) > self.state.version.get(me) {
             // Writes of our slot that this life did not make, and another slot's record may have replaced on the way.
             self.state.push_barrier = self.state.push_barrier.max(theirs.get(me));
         }
-        self.state.version.join(theirs);
-        self.state.held.join(theirs);
-        self.state.held_next.join(theirs);
+        self.state.version.join_in(listed, theirs);
+        self.state.held.join_in(listed, theirs);
+        self.state.held_next.join_in(listed, theirs);
     }
 }

@@ -101,7 +101,8 @@ impl<const N: usize> Map<'_, N> {
         if subject == to {
             peer.history_serve = None;
         } else {
-            peer.history_tell = (resume != 0).then_some(resume);
+            let again = resume == 0 && core::mem::take(&mut peer.history_again);
+            peer.history_tell = if again { Some(0) } else { Some(resume).filter(|&resume| resume != 0) };
         }
         if peer.history_serve.is_none() && peer.history_tell.is_none() {
             self.state.telling.remove(to);
@@ -151,8 +152,11 @@ impl<const N: usize> Map<'_, N> {
     }
 
     fn tell_history(&mut self, to: Slot) {
-        if self.state.peers[to.index()].life.is_known() {
-            self.state.peers[to.index()].history_tell = Some(0);
+        let peer = &mut self.state.peers[to.index()];
+        if peer.life.is_known() {
+            // A pass under way goes on, or every packet learned would start it anew; what it misses, the next tells.
+            peer.history_again = peer.history_tell.is_some_and(|at| at > 0);
+            peer.history_tell = peer.history_tell.or(Some(0));
             self.state.telling.insert(to);
         }
     }

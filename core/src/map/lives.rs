@@ -8,7 +8,8 @@ use crate::id::{Life, Slot, SlotSet};
 use crate::teeth::Tooth;
 use crate::wire::{Envelope, Kind, LifeNotice, LifeNoticeFixed, Reject, Writer, flag};
 
-/// Times that hearing of another life in our slot raises our generation; after that the lesser is fenced.
+/// Times that hearing of another life in our slot raises our generation once we write; after that the lesser is fenced.
+/// Before the first write it is once for each peer, because each may know another of our past lives.
 const NOTICE_RAISES: u8 = 2;
 
 impl<const N: usize> Map<'_, N> {
@@ -28,15 +29,22 @@ impl<const N: usize> Map<'_, N> {
         if !state.configured.contains(packet.slot) {
             return Err(Reject::Unconfigured);
         }
-        if !self.broken(Tooth::AnyLife) {
-            if packet.kind.is_bound() && packet.to_life == 0 {
-                return Err(Reject::NoLife);
-            }
-            if packet.to_life != 0 && packet.to_life != self.state.life.id {
-                return Err(Reject::OtherLife);
-            }
+        let bound = !self.broken(Tooth::AnyLife);
+        if bound && packet.kind.is_bound() && packet.to_life == 0 {
+            return Err(Reject::NoLife);
         }
-        self.note_life(packet.slot, packet.life)?;
+        // The sender's life is a fact whoever the packet was for. Two servers that each hold the other's last life
+        // would else reject each other for ever.
+        let known = self.note_life(packet.slot, packet.life);
+        if known.is_err() && packet.kind == Kind::LifeNotice && packet.to_life == self.state.life.id {
+            // What it says of our slot is a fact whoever says it. Two servers that lost their generations, and each
+            // knows the other's last life, would else never learn that they have to raise them.
+            return Ok(());
+        }
+        known?;
+        if bound && packet.to_life != 0 && packet.to_life != self.state.life.id {
+            return Err(Reject::OtherLife);
+        }
         let peer = &mut self.state.peers[packet.slot.index()];
         peer.heard = self.state.now;
         peer.started_unmet |= packet.flags & flag::UNMET != 0;
@@ -110,7 +118,8 @@ impl<const N: usize> Map<'_, N> {
             }
             phase => {
                 let generation = other.generation.max(ours.generation).checked_add(1);
-                let may_raise = self.state.raised_on_notice < NOTICE_RAISES;
+                let most = if phase == Phase::Starting { N as u8 } else { NOTICE_RAISES };
+                let may_raise = self.state.raised_on_notice < most;
                 let (Some(generation), true) = (generation, may_raise) else {
                     if other > ours {
                         self.state.phase = Phase::Fenced;
@@ -175,7 +184,7 @@ impl<const N: usize> Map<'_, N> {
             }
         }
         // The other server's writes lie between: nothing of this may be claimed by a push.
-        self.state.push_barrier = self.state.version.get(me);
+        self.state.push_barrier = self.state.version.get(me).max(self.state.life_base);
     }
 
     /// Whether we have committed from every live peer, once at least.
@@ -221,6 +230,7 @@ impl<const N: usize> Map<'_, N> {
         let state = &mut self.state;
         state.life_base = u64::from(state.life.generation) << 32;
         state.phase = Phase::Active { expired };
+        state.raised_on_notice = 0;
         // What an earlier life wrote is not ours to push: some of it may have been replaced before we saw it.
         let before = (state.version.get(state.slot), self.log.head());
         state.peers.iter_mut().for_each(|peer| peer.pushed = before);

@@ -6,7 +6,7 @@
 //! that starts an eighth before the end and takes [`LOG_CLEAN_PER_APPEND`] entries always finds room in time: passing
 //! every live record takes an eighth of the capacity in appends.
 
-use super::table::{Position, Table};
+use super::table::{Mark, Position, Table};
 use crate::limits::LOG_CLEAN_PER_APPEND;
 
 pub(super) struct ChangeLog<'a> {
@@ -21,6 +21,9 @@ pub(super) struct Ends {
     pub head: u64,
     /// Everything up to here has left the ring.
     pub tail: u64,
+    /// Where in the ring `head` and `tail` are: a step is cheaper than a division.
+    head_place: u32,
+    tail_place: u32,
 }
 
 impl<'a> ChangeLog<'a> {
@@ -28,8 +31,13 @@ impl<'a> ChangeLog<'a> {
         Self { ring, ends: Ends::default() }
     }
 
-    fn place(&self, position: u64) -> usize {
-        (position % self.ring.len() as u64) as usize
+    fn place(&self, position: u64) -> u32 {
+        (position % self.ring.len() as u64) as u32
+    }
+
+    #[inline]
+    fn next_place(&self, place: u32) -> u32 {
+        if place + 1 == self.ring.len() as u32 { 0 } else { place + 1 }
     }
 
     /// Returns the newest log position.
@@ -37,49 +45,69 @@ impl<'a> ChangeLog<'a> {
         self.ends.head
     }
 
-    /// Whether the entry at `position` is where its record last changed; returns the record's table position.
-    fn live(&self, table: &Table<'_>, position: u64) -> Option<Position> {
-        let at = self.ring[self.place(position)];
-        (table.stamp(at).is_at(position) && table.mark(at).is_some()).then_some(at)
-    }
-
     /// Appends a change of the record at `at`; returns its log position, which the caller stamps on the record.
+    #[inline]
     pub fn append(&mut self, table: &Table<'_>, at: Position) -> u64 {
         let size = self.ring.len() as u64;
-        let mut steps = 0;
-        loop {
-            let used = self.ends.head - self.ends.tail;
-            let spare = (size / 10).max(1);
-            if used + spare < size || used < size && steps >= LOG_CLEAN_PER_APPEND {
-                break;
-            }
-            steps += 1;
-            self.ends.tail += 1;
-            if let Some(moved) = self.live(table, self.ends.tail)
-                && moved != at
-            {
-                let position = self.push(moved);
-                table.restamp(moved, position);
+        let spare = (size / 10).max(1);
+        if self.ends.head - self.ends.tail + spare >= size {
+            self.clean(table, at);
+            while self.ends.head - self.ends.tail == size {
+                self.clean(table, at);
             }
         }
         self.push(at)
     }
 
+    /// Takes [`LOG_CLEAN_PER_APPEND`] entries off the tail. Live ones move to the head, but for that of the record at
+    /// `changing`, which is about to be appended.
+    #[inline(never)]
+    fn clean(&mut self, table: &Table<'_>, changing: Position) {
+        let Ends { head, tail, tail_place, .. } = self.ends;
+        let count = (head - tail).min(LOG_CLEAN_PER_APPEND as u64);
+        let (mut place, mut live) = (tail_place, [0; LOG_CLEAN_PER_APPEND]);
+        let mut kept = 0;
+        // Looked at all together, so that the cache misses overlap.
+        for position in tail + 1..=tail + count {
+            place = self.next_place(place);
+            let at = self.ring[place as usize];
+            live[kept] = at;
+            kept += usize::from(table.is_live(at, position) & (at != changing));
+        }
+        self.ends.tail = tail + count;
+        self.ends.tail_place = place;
+        for &moved in &live[..kept] {
+            let position = self.push(moved);
+            table.restamp(moved, position);
+        }
+    }
+
+    #[inline]
     fn push(&mut self, at: Position) -> u64 {
         self.ends.head += 1;
-        let place = self.place(self.ends.head);
-        self.ring[place] = at;
+        self.ends.head_place = self.next_place(self.ends.head_place);
+        self.ring[self.ends.head_place as usize] = at;
         self.ends.head
     }
 
-    /// Iterates the live entries behind `from` up to and including `to`: (log position, table position).
+    /// Iterates the live entries behind `from` up to and including `to`: log position, table position and order.
+    #[inline]
     pub fn walk<'w>(
         &'w self,
         table: &'w Table<'a>,
         from: u64,
         to: u64,
-    ) -> impl Iterator<Item = (u64, Position)> + 'w {
-        let first = from.max(self.ends.tail) + 1;
-        (first..=to.min(self.ends.head)).filter_map(move |p| self.live(table, p).map(|at| (p, at)))
+    ) -> impl Iterator<Item = (u64, Position, Mark)> + 'w {
+        let from = from.max(self.ends.tail);
+        let mut place = self.place(from);
+        (from..to.min(self.ends.head)).filter_map(move |before| {
+            place = self.next_place(place);
+            let (position, at) = (before + 1, self.ring[place as usize]);
+            if table.is_live(at, position) {
+                table.mark(at).map(|mark| (position, at, mark))
+            } else {
+                None
+            }
+        })
     }
 }

@@ -372,7 +372,7 @@ impl<'a, const N: usize> Map<'a, N> {
     pub fn hash_state(&self, hasher: &mut impl Hasher) {
         self.state.hash(hasher);
         self.log.ends.hash(hasher);
-        for (position, at) in self.log.walk(&self.table, 0, self.log.head()) {
+        for (position, at, _) in self.log.walk(&self.table, 0, self.log.head()) {
             position.hash(hasher);
             self.table.record(at).for_each(|word| word.hash(hasher));
         }

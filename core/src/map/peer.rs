@@ -28,6 +28,8 @@ pub(super) struct Peer {
     pub history_serve: Option<HistoryServe>,
     /// Where telling it our older records has come to.
     pub history_tell: Option<u32>,
+    /// More was learned meanwhile: tell once more from the start.
+    pub history_again: bool,
 }
 
 /// Our walk through a peer's change log (rule R5).

@@ -1,6 +1,6 @@
 //! The author's push: fresh writes of our own, unasked (DESIGN section 3).
 
-use super::Map;
+use super::{Map, Phase};
 use crate::clock::VersionVector;
 use crate::id::Slot;
 use crate::limits::WALK_MAX;
@@ -8,9 +8,11 @@ use crate::teeth::Tooth;
 use crate::wire::{Envelope, Kind, MapShape, Push, PushFixed, Reject, Writer};
 
 impl<const N: usize> Map<'_, N> {
-    /// Whether `to` has not been pushed our newest writes.
+    /// Whether `to` has not been pushed our newest writes. Who may not write has none: what rises in its slot's counter
+    /// are writes of an earlier life, or of another server in the slot.
     pub fn owes_push(&self, to: Slot) -> bool {
-        self.state.peers[to.index()].pushed.0 < self.state.version.get(self.state.slot)
+        matches!(self.state.phase, Phase::Active { .. })
+            && self.state.peers[to.index()].pushed.0 < self.state.version.get(self.state.slot)
     }
 
     /// Returns how many of our own writes `to` has not been pushed, at most: an upper bound from counters.
@@ -23,13 +25,14 @@ impl<const N: usize> Map<'_, N> {
     /// Fills `frame` with our writes that `to` has not been pushed. Returns its header and length, or `None` when
     /// there are none.
     ///
-    /// The range is claimed only if all of it fits and none of it was replaced here by another slot's record;
-    /// otherwise the push carries no record and only announces how far we are, so that the peer pulls.
+    /// The range is claimed only if all of it fits, all of it is of this life, and none of it was replaced here by
+    /// another slot's record; otherwise the push carries no record and only announces how far we are, so that the peer
+    /// pulls.
     pub fn write_push(&mut self, to: Slot, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let me = self.state.slot;
         let newest = self.state.version.get(me);
         let (pushed, pushed_head) = self.state.peers[to.index()].pushed;
-        if pushed >= newest {
+        if !self.owes_push(to) {
             return None;
         }
         let mut writer = Writer::new(frame)?;
@@ -43,8 +46,7 @@ impl<const N: usize> Map<'_, N> {
             && head - pushed_head <= WALK_MAX;
         let mut count = 0;
         if complete {
-            for (_, at) in self.log.walk(&self.table, pushed_head, head) {
-                let mark = self.table.mark(at).expect("a live log entry has a record");
+            for (_, at, mark) in self.log.walk(&self.table, pushed_head, head) {
                 if mark.dot.slot != me || mark.dot.counter <= pushed {
                     continue;
                 }

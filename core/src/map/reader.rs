@@ -72,16 +72,16 @@ impl<'a> Reader<'a> {
     pub(super) fn get_within(&self, key: Key, value: &mut [u8], tries: u32) -> Lookup {
         assert_eq!(value.len(), self.value_len, "the buffer must have the map's value length");
         let words = key.words();
-        for position in self.table.candidates(key.mix()) {
+        let found = self.table.search(key.mix(), |position| {
             match self.table.copy(position, Some(&words), value, tries) {
-                Copied::Record(_, _, mark) if mark.tombstone => return Lookup::Absent,
-                Copied::Record(_, stamp, mark) => return Lookup::Found(Meta::new(stamp, &mark)),
-                Copied::Busy => return Lookup::Busy,
+                Copied::Record(_, _, mark) if mark.tombstone => Some(Lookup::Absent),
+                Copied::Record(_, stamp, mark) => Some(Lookup::Found(Meta::new(stamp, &mark))),
+                Copied::Busy => Some(Lookup::Busy),
                 // Another key with this fingerprint, or the key left while we looked.
-                Copied::OtherKey | Copied::Empty => {}
+                Copied::OtherKey | Copied::Empty => None,
             }
-        }
-        Lookup::Absent
+        });
+        found.unwrap_or(Lookup::Absent)
     }
 
     /// Iterates the live records in no particular order.

@@ -298,7 +298,7 @@ impl<'a, const N: usize> Map<'a, N> {
         let key = record.key();
         let covered = self.state.version.covers(record.dot());
         let absent = self.table.find(key, key.mix()).is_none();
-        if absent && covered {
+        if absent && covered && (record.is_tombstone() || !self.is_unmet_past(record.dot())) {
             // Collected here, or never had: its owner knows better than either of us.
             if !record.is_tombstone() {
                 self.report(key, record);
@@ -315,12 +315,27 @@ impl<'a, const N: usize> Map<'a, N> {
         }
     }
 
-    fn cause_of(&self, dot: Dot) -> Cause {
-        let unmet = if dot.slot == self.state.slot {
+    /// Whether `dot` is of an earlier life of a server that started before it had met everyone: what the exchange of
+    /// older records brings, unless we are first (R4.2).
+    fn is_unmet_past(&self, dot: Dot) -> bool {
+        let generation = if dot.slot == self.state.slot {
+            self.state.life.generation
+        } else {
+            self.state.peers[dot.slot.index()].life.generation
+        };
+        self.started_unmet(dot.slot) && dot.generation() < generation
+    }
+
+    fn started_unmet(&self, slot: Slot) -> bool {
+        if slot == self.state.slot {
             self.state.started_unmet
         } else {
-            self.state.peers[dot.slot.index()].started_unmet
-        };
+            self.state.peers[slot.index()].started_unmet
+        }
+    }
+
+    fn cause_of(&self, dot: Dot) -> Cause {
+        let unmet = self.started_unmet(dot.slot);
         if self.state.conflicted.contains(dot.slot) {
             Cause::SlotConflict
         } else if unmet {
@@ -369,7 +384,7 @@ impl<'a, const N: usize> Map<'a, N> {
 
     /// Takes records that a peer lacks though its version covers them; as their owner we put or remove them.
     pub fn on_report(&mut self, packet: &Report<'_>) {
-        for record in packet.records.iter().filter(|record| !record.is_tombstone()) {
+        for record in packet.records.iter() {
             if owner(record.key(), self.state.live) == Some(self.state.slot) {
                 self.settle(&record);
             }

@@ -27,14 +27,17 @@ const POSITION_MASK: u64 = (1 << 31) - 1;
 const TIME_SHIFT: u32 = 24;
 
 impl Stamp {
+    #[inline]
     pub fn new(position: u64, now_ns: u64) -> Self {
         Self((position & POSITION_MASK) << 32 | now_ns >> TIME_SHIFT & u64::from(u32::MAX))
     }
 
+    #[inline]
     pub fn is_at(self, position: u64) -> bool {
         self.0 >> 32 & POSITION_MASK == position & POSITION_MASK
     }
 
+    #[inline]
     pub fn moved_to(self, position: u64) -> Self {
         Self((position & POSITION_MASK) << 32 | self.0 & u64::from(u32::MAX))
     }
@@ -56,6 +59,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    #[inline]
     pub fn from_words(counter: u64, meta: u64) -> Self {
         Self {
             dot: Dot { slot: Slot::at((meta >> 32) as usize & 63), counter },
@@ -64,6 +68,7 @@ impl Mark {
         }
     }
 
+    #[inline]
     pub fn words(&self) -> [u64; 2] {
         let meta =
             u64::from(self.term) | u64::from(self.dot.slot.get()) << 32 | u64::from(self.tombstone) << 40;
@@ -157,53 +162,68 @@ impl<'a> Table<'a> {
 
     // ---- slots ----
 
-    fn slot(&self, position: Position) -> &'a [AtomicU64] {
+    /// Returns a slot's words: stamp, key, counter and the rest of the mark, and those of the value.
+    #[inline]
+    fn slot(&self, position: Position) -> (&'a [AtomicU64; SLOT_WORDS], &'a [AtomicU64]) {
         let stride = self.layout.stride as usize;
-        &self.slots[position as usize * stride..][..stride]
-    }
-
-    pub fn stamp(&self, position: Position) -> Stamp {
-        Stamp(self.slot(position)[0].load(Ordering::Relaxed))
+        let slot = &self.slots[position as usize * stride..][..stride];
+        slot.split_first_chunk().expect("a slot has room for more than a value")
     }
 
     pub fn key(&self, position: Position) -> Key {
-        let slot = self.slot(position);
+        let (slot, _) = self.slot(position);
         Key::from_words([slot[1].load(Ordering::Relaxed), slot[2].load(Ordering::Relaxed)])
     }
 
     /// Returns the record's order, or `None` when the slot is free.
+    #[inline]
     pub fn mark(&self, position: Position) -> Option<Mark> {
-        let slot = self.slot(position);
+        let (slot, _) = self.slot(position);
         let counter = slot[3].load(Ordering::Relaxed);
         (counter != 0).then(|| Mark::from_words(counter, slot[4].load(Ordering::Relaxed)))
     }
 
+    /// Whether a record is there that last changed at `log_position`.
+    #[inline]
+    pub fn is_live(&self, position: Position, log_position: u64) -> bool {
+        let (slot, _) = self.slot(position);
+        let stamp = Stamp(slot[0].load(Ordering::Relaxed));
+        stamp.is_at(log_position) & (slot[3].load(Ordering::Relaxed) != 0)
+    }
+
     /// Returns the words of the value.
+    #[inline]
     pub fn value(&self, position: Position) -> impl Iterator<Item = u64> + use<'a> {
-        self.slot(position)[SLOT_WORDS..].iter().map(|word| word.load(Ordering::Relaxed))
+        self.slot(position).1.iter().map(|word| word.load(Ordering::Relaxed))
     }
 
     /// Returns the words of the record as they stand on the wire.
+    #[inline]
     pub fn record(&self, position: Position) -> impl Iterator<Item = u64> + use<'a> {
-        self.slot(position)[1..].iter().map(|word| word.load(Ordering::Relaxed))
+        let (slot, value) = self.slot(position);
+        slot[1..].iter().chain(value).map(|word| word.load(Ordering::Relaxed))
     }
 
     /// Copies the record into `bytes`, as it stands on the wire.
+    #[inline]
     pub fn copy_out(&self, position: Position, bytes: &mut [u8]) {
-        for (bytes, word) in bytes.chunks_exact_mut(8).zip(self.record(position)) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
+        let (slot, value) = self.slot(position);
+        let (bytes, _) = bytes.as_chunks_mut();
+        let (head, tail) = bytes.split_at_mut((SLOT_WORDS - 1).min(bytes.len()));
+        copy_words(&slot[1..], head);
+        copy_words(value, tail);
     }
 
     /// Overwrites everything of a slot but its key.
+    #[inline]
     pub fn write(&self, position: Position, stamp: Stamp, mark: &Mark, value: impl Iterator<Item = u64>) {
-        let slot = self.slot(position);
+        let (slot, words) = self.slot(position);
         let was_tombstone = self.mark(position).is_some_and(|mark| mark.tombstone);
         lock(slot);
         let [counter, meta] = mark.words();
         slot[3].store(counter, Ordering::Relaxed);
         slot[4].store(meta, Ordering::Relaxed);
-        for (word, value) in slot[SLOT_WORDS..].iter().zip(value) {
+        for (word, value) in words.iter().zip(value) {
             word.store(value, Ordering::Relaxed);
         }
         slot[0].store(stamp.0, Ordering::Release);
@@ -214,8 +234,9 @@ impl<'a> Table<'a> {
     }
 
     /// Gives a record another log position; the record stays as it is.
+    #[inline]
     pub fn restamp(&self, position: Position, log_position: u64) {
-        let word = &self.slot(position)[0];
+        let word = &self.slot(position).0[0];
         word.store(Stamp(word.load(Ordering::Relaxed)).moved_to(log_position).0, Ordering::Release);
     }
 
@@ -226,7 +247,7 @@ impl<'a> Table<'a> {
         let free = self.count(header::FREE);
         let position = if free != 0 {
             let position = (free - 1) as Position;
-            self.set_count(header::FREE, self.slot(position)[1].load(Ordering::Relaxed));
+            self.set_count(header::FREE, self.slot(position).0[1].load(Ordering::Relaxed));
             position
         } else {
             let position = self.high_water();
@@ -236,7 +257,7 @@ impl<'a> Table<'a> {
             self.set_count(header::HIGH_WATER, u64::from(position) + 1);
             position
         };
-        let slot = self.slot(position);
+        let (slot, _) = self.slot(position);
         // Busy until the first write: the caller's next call.
         lock(slot);
         let [low, high] = key.words();
@@ -253,7 +274,7 @@ impl<'a> Table<'a> {
         if self.mark(position).is_some_and(|mark| mark.tombstone) {
             self.set_count(header::TOMBSTONES, self.tombstones() as u64 - 1);
         }
-        let slot = self.slot(position);
+        let (slot, _) = self.slot(position);
         lock(slot);
         slot[3].store(0, Ordering::Relaxed);
         slot[1].store(self.count(header::FREE), Ordering::Relaxed);
@@ -263,8 +284,10 @@ impl<'a> Table<'a> {
     }
 
     /// Copies a slot's record under its sequence lock, trying at most `tries` times. With `key`, only that key's.
+    #[inline]
     pub fn copy(&self, position: Position, key: Option<&[u64; 2]>, value: &mut [u8], tries: u32) -> Copied {
-        let slot = self.slot(position);
+        let (slot, words) = self.slot(position);
+        let (whole, rest) = value.as_chunks_mut();
         for _ in 0..tries {
             let before = slot[0].load(Ordering::Acquire);
             if before & BUSY != 0 {
@@ -276,8 +299,10 @@ impl<'a> Table<'a> {
             let meta = slot[4].load(Ordering::Relaxed);
             let wanted = key.is_none_or(|key| *key == found);
             if wanted {
-                for (bytes, word) in value.chunks_mut(8).zip(&slot[SLOT_WORDS..]) {
-                    bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes()[..bytes.len()]);
+                copy_words(words, whole);
+                if !rest.is_empty() {
+                    let last = words[whole.len()].load(Ordering::Relaxed).to_le_bytes();
+                    rest.copy_from_slice(&last[..rest.len()]);
                 }
             }
             fence(Ordering::Acquire);
@@ -295,14 +320,17 @@ impl<'a> Table<'a> {
     // ---- index ----
 
     /// The bucket where a lookup starts; it rises with the mix, so a range of mixes is a range of buckets.
+    #[inline]
     fn home(&self, mix: u64) -> usize {
         ((u128::from(mix) * u128::from(self.layout.buckets)) >> 64) as usize
     }
 
+    #[inline]
     fn bucket(&self, bucket: usize) -> &'a [AtomicU64; BUCKET_WORDS] {
         self.index[bucket * BUCKET_WORDS..].first_chunk().expect("a bucket is eight words")
     }
 
+    #[inline]
     fn next_bucket(&self, bucket: usize) -> usize {
         if bucket + 1 == self.layout.buckets as usize { 0 } else { bucket + 1 }
     }
@@ -316,37 +344,48 @@ impl<'a> Table<'a> {
         (entry & ((1 << self.position_bits) - 1)) - 1
     }
 
+    /// Brings the home bucket of `mix` into the cache, without waiting for it.
+    #[inline]
+    pub fn touch(&self, mix: u64) {
+        core::hint::black_box(self.bucket(self.home(mix))[0].load(Ordering::Relaxed));
+    }
+
     /// Returns the position of `key`.
+    #[inline]
     pub fn find(&self, key: Key, mix: u64) -> Option<Position> {
         let words = key.words();
-        self.candidates(mix).find(|&position| {
-            let slot = self.slot(position);
-            slot[1].load(Ordering::Relaxed) == words[0] && slot[2].load(Ordering::Relaxed) == words[1]
+        self.search(mix, |position| {
+            let (slot, _) = self.slot(position);
+            let found = [slot[1].load(Ordering::Relaxed), slot[2].load(Ordering::Relaxed)];
+            (found == words).then_some(position)
         })
     }
 
-    /// Iterates the positions whose fingerprint matches `mix`.
-    pub fn candidates(&self, mix: u64) -> impl Iterator<Item = Position> + use<'a> {
-        let table = *self;
-        let mask = !((1u32 << self.position_bits) - 1);
-        let wanted = (mix as u32) << self.position_bits;
-        self.probe(mix, self.layout.buckets).flat_map(move |bucket| {
-            Entries::load(table.bucket(bucket))
-                .filter(move |entry| entry & mask == wanted && entry & !mask != 0)
-                .map(move |entry| table.position_of(entry))
-        })
-    }
-
-    /// Iterates the buckets of a lookup: the home, then each next one while keys passed the last by, `left` at most.
-    fn probe(&self, mix: u64, mut left: u32) -> impl Iterator<Item = usize> + use<'a> {
-        let table = *self;
-        let mut next = Some(self.home(mix));
-        core::iter::from_fn(move || {
-            let bucket = next?;
-            left -= 1;
-            next = (left > 0 && table.passed_by(bucket) > 0).then(|| table.next_bucket(bucket));
-            Some(bucket)
-        })
+    /// Shows `visit` the positions whose fingerprint matches `mix`, until it returns something, and returns that.
+    ///
+    /// Goes from the home bucket on to the next one while keys passed the last by.
+    #[inline]
+    pub fn search<T>(&self, mix: u64, mut visit: impl FnMut(Position) -> Option<T>) -> Option<T> {
+        let position_mask = (1u32 << self.position_bits) - 1;
+        let fingerprint = (mix as u32) << self.position_bits;
+        let mut at = self.home(mix);
+        for _ in 0..self.layout.buckets {
+            let bucket = Bucket::load(self.bucket(at));
+            for place in bucket.places(fingerprint, !position_mask) {
+                // An empty entry has a fingerprint too: zero.
+                let position = bucket.entry(place) & position_mask;
+                if position != 0
+                    && let Some(found) = visit(position - 1)
+                {
+                    return Some(found);
+                }
+            }
+            if bucket.passed_by() == 0 {
+                break;
+            }
+            at = self.next_bucket(at);
+        }
+        None
     }
 
     /// Iterates the positions of all records that may have a mix from `from` to `to`; the caller checks each.
@@ -355,11 +394,18 @@ impl<'a> Table<'a> {
         let (first, last) = (self.home(from), self.home(to));
         let within = first..last;
         // Keys that passed the last bucket of all by are in the first one, which `within` may hold already.
-        let left = self.layout.buckets - within.len() as u32;
-        within.chain(self.probe(to, left)).flat_map(move |bucket| {
-            Entries::load(table.bucket(bucket))
-                .filter(|&entry| entry != 0)
-                .map(move |entry| table.position_of(entry))
+        let mut left = self.layout.buckets - within.len() as u32;
+        let mut next = Some(last);
+        let beyond = core::iter::from_fn(move || {
+            let bucket = next?;
+            left -= 1;
+            next = (left > 0 && table.passed_by(bucket) > 0).then(|| table.next_bucket(bucket));
+            Some(bucket)
+        });
+        within.chain(beyond).flat_map(move |bucket| {
+            let bucket = Bucket::load(table.bucket(bucket));
+            let entries = (0..BUCKET_ENTRIES).map(move |place| bucket.entry(place));
+            entries.filter(|&entry| entry != 0).map(move |entry| table.position_of(entry))
         })
     }
 
@@ -377,7 +423,7 @@ impl<'a> Table<'a> {
     fn enter(&self, mix: u64, position: Position) {
         let mut bucket = self.home(mix);
         loop {
-            if let Some(place) = Entries::load(self.bucket(bucket)).position(|entry| entry == 0) {
+            if let Some(place) = Bucket::load(self.bucket(bucket)).places(0, u32::MAX).next() {
                 return self.set_entry(bucket, place, self.entry(mix, position));
             }
             // There are more entries than records, so some bucket has room.
@@ -390,7 +436,7 @@ impl<'a> Table<'a> {
         let wanted = self.entry(mix, position);
         let mut bucket = self.home(mix);
         loop {
-            if let Some(place) = Entries::load(self.bucket(bucket)).position(|entry| entry == wanted) {
+            if let Some(place) = Bucket::load(self.bucket(bucket)).places(wanted, u32::MAX).next() {
                 return self.set_entry(bucket, place, 0);
             }
             self.set_entry(bucket, BUCKET_ENTRIES, self.passed_by(bucket) - 1);
@@ -399,32 +445,72 @@ impl<'a> Table<'a> {
     }
 }
 
-fn lock(slot: &[AtomicU64]) {
+#[inline]
+fn lock(slot: &[AtomicU64; SLOT_WORDS]) {
     let stamp = slot[0].load(Ordering::Relaxed);
     slot[0].store(stamp | BUSY, Ordering::Relaxed);
     fence(Ordering::Release);
 }
 
-/// The entries of one bucket, loaded at once.
-struct Entries {
-    words: [u64; BUCKET_WORDS],
-    at: usize,
-}
-
-impl Entries {
-    fn load(bucket: &[AtomicU64; BUCKET_WORDS]) -> Self {
-        Self { words: core::array::from_fn(|i| bucket[i].load(Ordering::Acquire)), at: 0 }
+#[inline]
+fn copy_words(words: &[AtomicU64], bytes: &mut [[u8; 8]]) {
+    for (bytes, word) in bytes.iter_mut().zip(words) {
+        *bytes = word.load(Ordering::Relaxed).to_le_bytes();
     }
 }
 
-impl Iterator for Entries {
-    type Item = u32;
+/// The entries of one bucket, loaded at once.
+#[derive(Clone, Copy)]
+struct Bucket([u64; BUCKET_WORDS]);
 
-    fn next(&mut self) -> Option<u32> {
-        let at = self.at;
-        (at < BUCKET_ENTRIES).then(|| {
-            self.at += 1;
-            (self.words[at / 2] >> (32 * (at % 2))) as u32
+impl Bucket {
+    #[inline]
+    fn load(words: &[AtomicU64; BUCKET_WORDS]) -> Self {
+        Self(core::array::from_fn(|i| words[i].load(Ordering::Acquire)))
+    }
+
+    /// Returns the number of keys that had to go on to the next bucket.
+    #[inline]
+    fn passed_by(&self) -> u32 {
+        (self.0[BUCKET_WORDS - 1] >> 32) as u32
+    }
+
+    #[inline]
+    fn entry(&self, place: usize) -> u32 {
+        (self.0[place / 2] >> (32 * (place % 2))) as u32
+    }
+
+    /// Iterates the places whose entry equals `wanted` in the bits of `mask`.
+    ///
+    /// All places are compared without a branch, two a word: which one it is cannot be predicted, and a wrong guess
+    /// costs more than the whole comparison.
+    #[inline]
+    fn places(&self, wanted: u32, mask: u32) -> Places {
+        const LOW: u64 = 0x7fff_ffff_7fff_ffff;
+        let both = |half: u32| u64::from(half) << 32 | u64::from(half);
+        let (wanted, mask) = (both(wanted), both(mask));
+        let found = self.0.iter().enumerate().fold(0, |found, (i, word)| {
+            let difference = (word ^ wanted) & mask;
+            // The high bit of each half is clear where the half is zero; no half carries into the other.
+            let differs = ((difference & LOW) + LOW) | difference;
+            found | (!(differs | LOW)) >> (31 - i)
+        });
+        Places(found & !(1 << (32 + BUCKET_WORDS - 1)))
+    }
+}
+
+/// A set of places in a bucket: the low entries of the words from bit 0, the high ones from bit 32.
+struct Places(u64);
+
+impl Iterator for Places {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let bit = self.0.trailing_zeros() as usize;
+        (self.0 != 0).then(|| {
+            self.0 &= self.0 - 1;
+            2 * (bit % 32) + bit / 32
         })
     }
 }

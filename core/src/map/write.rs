@@ -3,13 +3,15 @@
 use core::cmp::Ordering;
 use core::fmt;
 
+use heapless::Vec;
+
 use super::event::Event;
 use super::order::compare;
 use super::table::{Mark, Position, Stamp};
 use super::{Map, Phase};
 use crate::clock::{Dot, VersionVector};
 use crate::id::Key;
-use crate::limits::{RESERVE_DIVISOR, VALUE_MAX};
+use crate::limits::{MERGE_BATCH, RESERVE_DIVISOR, VALUE_MAX};
 use crate::ownership::owner;
 use crate::teeth::Tooth;
 use crate::wire::{RecordRef, Records};
@@ -87,12 +89,15 @@ pub(super) enum Merged {
 }
 
 /// A value as words, from bytes of any length.
+#[inline]
 pub(super) fn words_of(value: &[u8]) -> impl Iterator<Item = u64> + Clone + '_ {
-    value.chunks(8).map(|chunk| {
+    let (words, rest) = value.as_chunks();
+    let last = (!rest.is_empty()).then(|| {
         let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
+        word[..rest.len()].copy_from_slice(rest);
         u64::from_le_bytes(word)
-    })
+    });
+    words.iter().copied().map(u64::from_le_bytes).chain(last)
 }
 
 impl<'a, const N: usize> Map<'a, N> {
@@ -108,7 +113,7 @@ impl<'a, const N: usize> Map<'a, N> {
         self.may_write()?;
         let mix = key.mix();
         let found = self.table.find(key, mix);
-        let limit = self.capacity() - (self.capacity() / RESERVE_DIVISOR).max(1).min(self.capacity() - 1);
+        let limit = self.capacity() - self.capacity().div_ceil(RESERVE_DIVISOR).min(self.capacity() - 1);
         if found.is_none() && self.len() >= limit {
             self.stats.puts_refused += 1;
             return Err(PutError::Full);
@@ -212,16 +217,40 @@ impl<'a, const N: usize> Map<'a, N> {
     /// Merges the records of a packet, skipping those that the version covers (R6). Returns false when one was refused.
     pub(super) fn merge_all(&mut self, records: &Records<'_>, sender: &VersionVector<N>) -> bool {
         let mut room = true;
-        for record in records.iter() {
-            self.stats.records_received += 1;
-            if self.state.version.covers(record.dot()) {
-                self.stats.records_covered += 1;
-                continue;
+        self.stats.records_received += records.len() as u64;
+        let mut records = records.iter();
+        // In a large table each step of a lookup is a cache miss. A batch goes through the steps together, so that the
+        // misses overlap.
+        let mut batch = Vec::<_, MERGE_BATCH>::new();
+        loop {
+            batch.clear();
+            for record in records.by_ref() {
+                if self.state.version.covers(record.dot()) {
+                    self.stats.records_covered += 1;
+                    continue;
+                }
+                let mix = record.key().mix();
+                self.table.touch(mix);
+                let pushed = batch.push((record, mix, None));
+                debug_assert!(pushed.is_ok(), "a full batch is merged first");
+                if batch.is_full() {
+                    break;
+                }
             }
-            match self.merge(&record, sender) {
-                Merged::Applied => self.stats.records_applied += 1,
-                Merged::Kept => {}
-                Merged::Refused => room = false,
+            if batch.is_empty() {
+                break;
+            }
+            for (record, mix, found) in &mut batch {
+                *found = self.table.find(record.key(), *mix);
+            }
+            for (record, mix, found) in &batch {
+                // A key that was absent may have been inserted by a record before it.
+                let found = found.or_else(|| self.table.find(record.key(), *mix));
+                match self.merge_at(found, *mix, record, sender) {
+                    Merged::Applied => self.stats.records_applied += 1,
+                    Merged::Kept => {}
+                    Merged::Refused => room = false,
+                }
             }
         }
         self.note_room(room);
@@ -231,24 +260,37 @@ impl<'a, const N: usize> Map<'a, N> {
     fn note_room(&mut self, room: bool) {
         if !room && !self.state.full {
             self.events.push(Event::Full);
+            // Only a collected tombstone makes room again.
+            self.state.full = true;
         }
-        self.state.full = !room;
     }
 
     /// Merges one record whether the version covers it or not (R1). `sender` is what its sender accounts for.
     pub(super) fn merge(&mut self, record: &RecordRef<'_>, sender: &VersionVector<N>) -> Merged {
+        let key = record.key();
+        let mix = key.mix();
+        self.merge_at(self.table.find(key, mix), mix, record, sender)
+    }
+
+    /// Merges one record whose key is at `found`, or nowhere.
+    fn merge_at(
+        &mut self,
+        found: Option<Position>,
+        mix: u64,
+        record: &RecordRef<'_>,
+        sender: &VersionVector<N>,
+    ) -> Merged {
         let (key, mark) = (record.key(), mark_of(record));
         let me = self.state.slot;
         if mark.dot.slot == me {
             self.witness_own(mark.dot.counter);
         }
-        let mix = key.mix();
-        let Some(at) = self.table.find(key, mix) else {
+        let Some(at) = found else {
             let Some(at) = self.table.insert(key, mix) else {
                 self.stats.records_refused += 1;
                 return Merged::Refused;
             };
-            self.store(at, &mark, words_of(record.value()));
+            self.store(at, &mark, record.value_words());
             return Merged::Applied;
         };
         let old = self.table.mark(at).expect("an indexed slot holds a record");
@@ -271,7 +313,7 @@ impl<'a, const N: usize> Map<'a, N> {
         if active && is_old_life && old.dot.slot == me && old.dot.counter > self.state.life_base {
             return self.reassert(key, mix, at, &mark, &old);
         }
-        self.store(at, &mark, words_of(record.value()));
+        self.store(at, &mark, record.value_words());
         if active && old.dot.slot == me && mark.dot.slot != me && owner(key, self.state.live) == Some(me) {
             self.events.push(Event::Superseded { key });
         }
@@ -292,7 +334,7 @@ impl<'a, const N: usize> Map<'a, N> {
             let (a, b) = (new.0.dot.slot, old.0.dot.slot);
             return crate::ownership::priority(a, key).cmp(&crate::ownership::priority(b, key));
         }
-        compare(key, (new.0, words_of(new.1.value())), (old.0, self.table.value(old.1)))
+        compare(key, (new.0, new.1.value_words()), (old.0, self.table.value(old.1)))
     }
 
     /// Our earlier life's record beats what we wrote in this one: our value stands, as a new write above it (R4.3).

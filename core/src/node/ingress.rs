@@ -26,11 +26,16 @@ impl<const N: usize> Node<'_, N> {
             return Err(Reject::Oversize);
         }
         let (envelope, body) = wire::parse(packet, self.config.cluster, &self.config.shape, N)?;
+        let known = self.map.life_of(envelope.slot);
         if let Err(reason) = self.map.admit(&envelope) {
             if matches!(reason, Reject::OldLife | Reject::SlotConflict) {
                 self.notice(from, &envelope);
             }
             return Err(reason);
+        }
+        if known.is_known() && known.id != envelope.life.id && known.generation == envelope.life.generation {
+            // The lesser may never be heard again, but its dots live on here: the greater has to know of it (R4.5).
+            self.tell(Notice { to: from, to_life: envelope.life.id, slot: envelope.slot, other: known });
         }
         // Where a packet came from is a hint: the best there is until the members tell.
         self.addresses[envelope.slot.index()] = from;
@@ -62,7 +67,13 @@ impl<const N: usize> Node<'_, N> {
             Body::Repair(packet) => self.map.on_repair(from, packet)?,
             Body::Report(packet) => self.map.on_report(packet),
             Body::HistoryAsk(packet) => self.map.on_history_ask(from, packet),
-            Body::HistoryAnswer(packet) => self.map.on_history_answer(from, packet)?,
+            Body::HistoryAnswer(packet) => {
+                self.map.on_history_answer(from, packet)?;
+                if self.map.history_unmet().contains(from) {
+                    // There is more; a lost question is repeated at the next maintenance.
+                    self.asks.insert(from);
+                }
+            }
             Body::LifeNotice(notice) => self.map.on_life_notice(*notice),
         }
         Ok(())

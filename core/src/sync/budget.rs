@@ -7,27 +7,28 @@ use crate::time::{Duration, Instant};
 pub(crate) struct Budget {
     bytes: u32,
     interval: Duration,
-    left: u32,
+    /// Below zero is owed to the next interval.
+    left: i64,
     refill: Instant,
 }
 
 impl Budget {
     pub(crate) fn new(bytes: u32, interval: Duration) -> Self {
-        Self { bytes, interval, left: bytes, refill: Instant::ZERO }
+        Self { bytes, interval, left: i64::from(bytes), refill: Instant::ZERO }
     }
 
     /// Whether a packet may leave at `now`.
     pub(crate) fn allows(&mut self, now: Instant) -> bool {
         if now >= self.refill {
-            self.left = self.bytes;
+            self.left = self.left.min(0) + i64::from(self.bytes);
             self.refill = now + self.interval;
         }
         self.left > 0
     }
 
-    /// Takes a packet's bytes off; the last one of an interval may overdraw.
+    /// Takes a packet's bytes off; the last one of an interval may overdraw, and the next interval pays for it.
     pub(crate) fn spend(&mut self, bytes: usize) {
-        self.left = self.left.saturating_sub(bytes as u32);
+        self.left -= bytes as i64;
     }
 
     /// Returns when there is a budget again.

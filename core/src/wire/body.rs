@@ -324,7 +324,11 @@ impl<'p> Body<'p> {
             Kind::Report => {
                 let (fixed, rest) = split::<MapShape>(bytes)?;
                 fixed.check(shape)?;
-                Ok(Self::Report(Report { records: list(fixed, rest)? }))
+                let records = list(fixed, rest)?;
+                if records.iter().any(|record| record.is_tombstone()) {
+                    return Err(Reject::Field);
+                }
+                Ok(Self::Report(Report { records }))
             }
             Kind::HistoryAsk => {
                 let (fixed, _) = split::<HistoryAskFixed>(bytes)?;

@@ -46,3 +46,6 @@ pub fn parse<'p>(
     let envelope = header.envelope();
     Ok((envelope, Body::parse(envelope.kind, body, shape, slots)?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,34 +41,46 @@ impl Shape {
 pub struct RecordRef<'p>(&'p [u8]);
 
 impl<'p> RecordRef<'p> {
+    #[inline]
     fn word(&self, index: usize) -> u64 {
         let bytes = &self.0[8 * index..8 * index + 8];
         u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
     }
 
     /// Returns the key.
+    #[inline]
     pub fn key(&self) -> Key {
         Key::from_words([self.word(0), self.word(1)])
     }
 
     /// Returns the identity of the write.
+    #[inline]
     pub fn dot(&self) -> Dot {
         Dot { slot: Slot::at(usize::from(self.0[28])), counter: self.word(2) }
     }
 
     /// Returns the term (rule R1).
+    #[inline]
     pub fn term(&self) -> u32 {
         self.word(3) as u32
     }
 
     /// Whether the write was a delete.
+    #[inline]
     pub fn is_tombstone(&self) -> bool {
         self.0[29] & TOMBSTONE != 0
     }
 
     /// Returns the value with its padding.
+    #[inline]
     pub fn value(&self) -> &'p [u8] {
         &self.0[RECORD_OVERHEAD..]
+    }
+
+    /// Returns the words of the value, as the table holds them.
+    #[inline]
+    pub(crate) fn value_words(&self) -> impl Iterator<Item = u64> + Clone + use<'p> {
+        self.value().as_chunks().0.iter().copied().map(u64::from_le_bytes)
     }
 
     /// Returns the `index`-th 8-byte word of the record, as the table holds it.

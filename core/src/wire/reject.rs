@@ -4,7 +4,12 @@ use core::fmt;
 
 macro_rules! rejects {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
-        /// Why a packet was rejected. Whatever the reason, the packet changed nothing but a counter.
+        /// Why a packet was rejected. Whatever the reason, no record, version or cursor changed, only a counter.
+        ///
+        /// Some reasons are news all the same (rule R4). [`SlotConflict`](Self::SlotConflict) may raise our generation or
+        /// fence us. The sender's life is noted whoever the packet was for ([`OtherLife`](Self::OtherLife)), and a lesser
+        /// one under the same generation ([`OldLife`](Self::OldLife)) marks the slot as claimed twice. A reason that a
+        /// handler finds, behind every check of header and life, leaves the sender noted as heard.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
         #[non_exhaustive]
         pub enum Reject { $($(#[doc = $doc])+ $name,)+ }

@@ -26,6 +26,11 @@ impl<'p> Sparse<'p> {
         Ok((Self { slots: set, counters }, rest))
     }
 
+    /// Returns the slots that are listed.
+    pub fn slots(self) -> SlotSet {
+        self.slots
+    }
+
     /// Returns the vector: zero for each slot not listed.
     pub fn to_vector<const N: usize>(self) -> VersionVector<N> {
         let mut vector = VersionVector::new();

@@ -12,6 +12,10 @@ pub struct Label {
 }
 
 /// How a replica starts anew after a crash; its storage is empty in any case.
+///
+/// A server that lost its generation, and whose clock does not give a greater one either, must not start before the
+/// packets of its last life are gone: that life may be the greater of the two, and a packet of it that comes late is
+/// then as good as a second server in the slot. So such a restart takes these packets out of flight.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Restart {
     /// The saved generation was kept: one above it.

@@ -6,6 +6,7 @@
 pub mod action;
 mod hash;
 mod packet;
+pub mod random;
 mod replicas;
 pub mod scope;
 mod search;

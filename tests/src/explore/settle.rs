@@ -25,6 +25,7 @@ pub fn settle<'o, const N: usize>(
 ) -> Result<(), Violation> {
     let mut world = world.clone();
     let mut maps = Owned::copy_of(storages, maps);
+    let keys = world.scope.key_names();
     for at in 0..N {
         maps.map_mut(at).set_live(SlotSet::first(N));
     }
@@ -32,22 +33,23 @@ pub fn settle<'o, const N: usize>(
         let before = world.seen.clone();
         for (from, to) in pairs::<N>() {
             pull(&world.scope, &mut maps, from, to)?;
-            let at = usize::from(to);
-            let after = Snapshot::of(maps.map(at), &world.scope.key_names());
-            world.ledger.note(maps.map(at), &world.seen[at], &after)?;
-            world.seen[at] = after;
+            for at in [usize::from(from), usize::from(to)] {
+                let after = Snapshot::of(maps.map(at), &keys);
+                world.ledger.note(maps.map(at), &world.seen[at], &after)?;
+                world.seen[at] = after;
+            }
             world.ledger.check(&world.seen)?;
         }
-        let same = |(a, b): (&Snapshot<N>, &Snapshot<N>)| {
-            a.version == b.version && a.table == b.table && a.life == b.life
-        };
-        let is_active = |at: usize| maps.map(at).phase() == Phase::Active { expired: false };
-        if before.iter().zip(&world.seen).all(same) && (0..N).all(is_active) {
-            if world.scope.converges {
+        let same = |(a, b): (&Snapshot<N>, &Snapshot<N>)| a.hash == b.hash;
+        let started = |at: usize| maps.map(at).phase() == Phase::Active { expired: false };
+        if before.iter().zip(&world.seen).all(same) {
+            if !world.scope.converges {
+                return Ok(());
+            }
+            if (0..N).all(started) {
                 world.ledger.check_equal(&maps.refs())?;
                 return check_silent(&mut maps);
             }
-            return Ok(());
         }
     }
     let phases: Vec<_> = (0..N).map(|at| maps.map(at).phase()).collect();

@@ -124,6 +124,9 @@ impl<const N: usize> World<N> {
         if !done && *action != Action::Tick {
             return Ok(Step::Idle);
         }
+        if let Some(at) = (0..N).find(|&at| maps.map(at).phase() == Phase::Fenced) {
+            return violated!("S{at} is fenced, and there never was another server in its slot");
+        }
         self.ledger.check(&self.seen)?;
         Ok(Step::Done)
     }
@@ -245,6 +248,9 @@ impl<const N: usize> World<N> {
     fn crash<'s>(&mut self, maps: &mut impl Replicas<'s, N>, at: usize, how: Restart) {
         self.restarts[at] += 1;
         let (base, number) = (first_life(at).id, u64::from(self.restarts[at]));
+        if how != Restart::Kept {
+            self.packets.retain(|packet| usize::from(packet.bytes[2]) != at);
+        }
         let life = match how {
             Restart::Kept => Life { generation: maps.map(at).life().generation + 1, id: base + number },
             Restart::LostGreater => Life { generation: 1, id: base + number },

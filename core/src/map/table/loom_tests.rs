@@ -1,8 +1,8 @@
-//! The reader's lock under loom: a writer and readers in every interleaving and every order of memory that C11 allows.
+//! The reader's lock under loom: a writer and a reader in every interleaving and every order of memory that C11 allows.
 //!
 //! Run by `.ci/loom`. Each model starts from a table that was prepared beforehand, and each read goes through the code
 //! of [`Reader`](super::super::Reader). Preemptions are bounded: the number of times that a thread is stopped although
-//! it could go on. Which value a load sees is never bounded.
+//! it could go on. Which value a load sees is never bounded. A reader writes nothing, so one stands for any number.
 //!
 //! Every key of a model has the mix zero (see [`flat_key`]): same home, same fingerprint, so that a lookup of one
 //! meets the slots of all.
@@ -103,8 +103,7 @@ fn prepared(capacity: usize, change: impl Fn(&Shared) + Sync + Send + 'static) -
         change(&shared);
         *kept.lock().unwrap() = shared.words.iter().map(|word| word.load(Ordering::Relaxed)).collect();
     });
-    let words = result.lock().unwrap().clone();
-    words
+    std::mem::take(&mut *result.lock().unwrap())
 }
 
 /// Key 1 is overwritten: a reader finds it, whole, and never goes back from a later write to an earlier one.
@@ -133,23 +132,20 @@ fn overwrite(preemptions: usize) {
     });
 }
 
-/// Key 1 leaves and key 2 takes its slot and its place in the index, while a reader wants each key of `wanted`.
-fn reuse(preemptions: usize, wanted: &'static [u64]) {
+/// Key 1 leaves and key 2 takes its slot and its place in the index, while a reader looks up `wanted`.
+fn reuse(preemptions: usize, wanted: u64) {
     let words = prepared(1, |shared| shared.write(1, 1));
     explore(preemptions, move || {
         let shared = Shared::restored(&words, 1);
-        let read = |&n: &u64| {
-            let reader = shared.clone();
-            thread::spawn(move || {
-                if let Ok(change) = reader.read(n) {
-                    assert_eq!(change, 2 * n - 1);
-                }
-            })
-        };
-        let readers = wanted.iter().map(read).collect::<Vec<_>>();
+        let reader = shared.clone();
+        let reader = thread::spawn(move || {
+            if let Ok(change) = reader.read(wanted) {
+                assert_eq!(change, 2 * wanted - 1);
+            }
+        });
         shared.remove(1, 2);
         shared.write(2, 3);
-        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        reader.join().unwrap();
         assert_eq!(shared.read(1), Err(Lookup::Absent));
         assert_eq!(shared.read(2), Ok(3));
     });
@@ -157,18 +153,13 @@ fn reuse(preemptions: usize, wanted: &'static [u64]) {
 
 #[test]
 fn an_overwritten_record_is_seen_whole() {
-    overwrite(3);
+    overwrite(2);
 }
 
 #[test]
 fn a_reused_slot_is_never_taken_for_its_last_key() {
-    reuse(3, &[1]);
-    reuse(3, &[2]);
-}
-
-#[test]
-fn two_readers_of_a_reused_slot() {
-    reuse(1, &[1, 2]);
+    reuse(3, 1);
+    reuse(3, 2);
 }
 
 /// Key 1 stays while its neighbour in the same word of the index leaves and another key takes that place.
@@ -178,7 +169,7 @@ fn a_key_that_stays_is_found() {
         shared.write(2, 1);
         shared.write(1, 2);
     });
-    explore(2, move || {
+    explore(3, move || {
         let shared = Shared::restored(&words, 2);
         let reader = shared.clone();
         let reader = thread::spawn(move || match reader.read(1) {
@@ -196,7 +187,7 @@ fn a_key_that_stays_is_found() {
 #[test]
 fn a_key_that_was_passed_on_is_found() {
     let words = prepared(17, |shared| (1..=17).for_each(|n| shared.write(n, n)));
-    explore(2, move || {
+    explore(3, move || {
         let shared = Shared::restored(&words, 17);
         let reader = shared.clone();
         // One slot at a time would be a model of sixteen slots: the key's own is enough.
@@ -230,11 +221,8 @@ fn a_pass_sees_what_stays() {
                 whole(n, &value, meta.dot, meta.term);
                 seen.push(n);
             }
-            assert_eq!(
-                seen.iter().filter(|&&n| n == 2).count(),
-                1 - records.skipped().min(1),
-                "seen {seen:?}"
-            );
+            assert_eq!(seen.iter().filter(|&&n| n == 2).count(), 1, "missed, or seen twice: {seen:?}");
+            assert!(seen.len() <= 2);
         });
         shared.remove(1, 3);
         shared.write(3, 4);

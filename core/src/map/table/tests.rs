@@ -117,7 +117,7 @@ fn random_changes_agree_with_a_hash_map() {
         for step in 0..6_000 {
             let n = rng.below(keys);
             // A third of the keys share one home, so that buckets overflow into each other.
-            let key = if n % 3 == 0 { flat_key(n) } else { key(n) };
+            let key = if n.is_multiple_of(3) { flat_key(n) } else { key(n) };
             if checked.model.contains_key(&key) && rng.below(2) == 0 {
                 checked.remove(key);
             } else {

@@ -1,0 +1,157 @@
+//! What is counted and timed.
+//!
+//! Knows how to add up nodes' counters and how to read the wall clock without counting the reading. Must not know what
+//! is a good figure.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use popmap_core::Stats;
+
+/// Bytes of the IPv4 and UDP headers that each packet would have on a real wire.
+const HEADERS: u64 = 28;
+
+/// The counters of all lives of all servers, added up.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Totals {
+    /// Records that came in deltas and pushes.
+    pub received: u64,
+    /// Records that changed a table.
+    pub applied: u64,
+    /// Values written.
+    pub puts: u64,
+    /// Packets sent.
+    pub packets: u64,
+    /// Bytes sent and received, headers included: each byte that arrives counts at both ends.
+    pub bytes: u64,
+    /// Merges in which rendezvous decided.
+    pub conflicts: u64,
+    /// Tombstones collected.
+    pub collected: u64,
+    /// Records mended by repair with a known cause.
+    pub mends: u64,
+    /// Records mended by repair with none.
+    pub mends_unknown: u64,
+    /// Packets rejected.
+    pub rejected: u64,
+}
+
+impl Totals {
+    /// Adds one life's counters.
+    pub fn add(&mut self, stats: &Stats) {
+        let sent: u64 = stats.sent.iter().sum();
+        let rejected: u64 = stats.rejected.iter().sum();
+        let taken: u64 = stats.received.iter().sum();
+        self.received += stats.map.records_received;
+        self.applied += stats.map.records_applied;
+        self.puts += stats.map.puts;
+        self.packets += sent;
+        self.bytes += stats.sent_bytes + stats.received_bytes + HEADERS * (sent + taken + rejected);
+        self.conflicts += stats.map.conflicts;
+        self.collected += stats.map.tombstones_collected;
+        self.mends += stats.map.mends_started_unmet + stats.map.mends_slot_conflict;
+        self.mends_unknown += stats.map.mends_unknown;
+        self.rejected += rejected;
+    }
+
+    /// Returns what was added since `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            received: self.received - earlier.received,
+            applied: self.applied - earlier.applied,
+            puts: self.puts - earlier.puts,
+            packets: self.packets - earlier.packets,
+            bytes: self.bytes - earlier.bytes,
+            conflicts: self.conflicts - earlier.conflicts,
+            collected: self.collected - earlier.collected,
+            mends: self.mends - earlier.mends,
+            mends_unknown: self.mends_unknown - earlier.mends_unknown,
+            rejected: self.rejected - earlier.rejected,
+        }
+    }
+
+    /// Returns records received over records applied; `None` when nothing was applied.
+    pub fn redundancy(&self) -> Option<f64> {
+        (self.applied > 0).then(|| self.received as f64 / self.applied as f64)
+    }
+}
+
+/// A distribution of times in nanoseconds, to three digits.
+#[derive(Clone, Debug)]
+pub struct Times(Histogram<u64>);
+
+impl Times {
+    /// Returns an empty distribution.
+    pub fn new() -> Self {
+        const HOUR_NS: u64 = 3_600_000_000_000;
+        Self(Histogram::new_with_bounds(1, HOUR_NS, 3).expect("the bounds are valid"))
+    }
+
+    /// Adds one time.
+    pub fn record(&mut self, ns: u64) {
+        self.0.saturating_record(ns);
+    }
+
+    /// Adds all of another distribution.
+    pub fn add(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all distributions have the same bounds");
+    }
+
+    /// Returns how many times there are.
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Returns the time that the fraction `q` do not exceed; `None` when there is none.
+    pub fn quantile(&self, q: f64) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_quantile(q))
+    }
+
+    /// Returns the longest; `None` when there is none.
+    pub fn max(&self) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.0.max())
+    }
+}
+
+/// The wall clock, with the cost of reading it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    overhead_ns: u64,
+}
+
+impl Stopwatch {
+    /// Finds out what reading the clock twice in a row costs.
+    pub fn calibrate() -> Self {
+        let mut times = Times::new();
+        for _ in 0..10_000 {
+            let start = Instant::now();
+            times.record(nanos(start.elapsed()));
+        }
+        Self { overhead_ns: times.quantile(0.5).unwrap_or(0) }
+    }
+
+    /// Returns the nanoseconds since `start`, less what reading the clock costs.
+    pub fn since(&self, start: Instant) -> u64 {
+        nanos(start.elapsed()).saturating_sub(self.overhead_ns)
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_known_times() {
+        let mut times = Times::new();
+        assert_eq!((times.quantile(0.5), times.max()), (None, None));
+        (1..=1_000).for_each(|ns| times.record(ns));
+        assert_eq!(
+            (times.quantile(0.5), times.quantile(0.99), times.max()),
+            (Some(500), Some(990), Some(1_000))
+        );
+    }
+}

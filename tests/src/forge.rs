@@ -1,0 +1,75 @@
+//! Packets made by hand from the documented layout, for what no well-behaved map would send.
+//!
+//! Knows bytes and offsets. Must not use the writers of the code under test, the header's seal apart.
+
+use popmap_core::clock::Dot;
+use popmap_core::wire::{Envelope, HEADER, Kind, seal};
+use popmap_core::{Key, Life, Shape, Slot};
+
+use crate::link::CLUSTER;
+
+/// A record to be forged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Its key.
+    pub key: Key,
+    /// Its dot.
+    pub dot: Dot,
+    /// Its term.
+    pub term: u32,
+    /// Its value; `None` for a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Record {
+    fn append(&self, shape: &Shape, bytes: &mut Vec<u8>) {
+        let end = bytes.len() + shape.record_len();
+        bytes.extend(self.key.0);
+        bytes.extend(self.dot.counter.to_le_bytes());
+        bytes.extend(self.term.to_le_bytes());
+        bytes.extend([self.dot.slot.get(), u8::from(self.value.is_none()), 0, 0]);
+        bytes.extend(self.value.iter().flatten());
+        bytes.resize(end, 0);
+    }
+}
+
+/// A delta to be forged. Its log positions decide what its receiver makes of it beside merging its records.
+#[derive(Clone, Debug)]
+pub struct Delta<'r> {
+    /// The sender.
+    pub from: Slot,
+    /// The sender's life.
+    pub life: Life,
+    /// The receiver's life id.
+    pub to_life: u64,
+    /// The range of the log, and its head.
+    pub range: (u64, u64, u64),
+    /// Bits of `DeltaFixed`.
+    pub flags: u32,
+    /// The records.
+    pub records: &'r [Record],
+    /// The sender's version: the dots that matter, slots ascending.
+    pub version: &'r [Dot],
+}
+
+impl Delta<'_> {
+    /// Returns the packet.
+    pub fn packet(&self, shape: &Shape) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        bytes.extend(shape.schema.to_le_bytes());
+        bytes.extend(shape.value_len.to_le_bytes());
+        bytes.extend((self.records.len() as u16).to_le_bytes());
+        let (from, to, head) = self.range;
+        [from, to, head].into_iter().for_each(|position| bytes.extend(position.to_le_bytes()));
+        bytes.extend(0u32.to_le_bytes());
+        bytes.extend(self.flags.to_le_bytes());
+        self.records.iter().for_each(|record| record.append(shape, &mut bytes));
+        let bitmap = self.version.iter().fold(0u64, |bits, dot| bits | 1 << dot.slot.get());
+        bytes.extend(bitmap.to_le_bytes());
+        self.version.iter().for_each(|dot| bytes.extend(dot.counter.to_le_bytes()));
+        let (kind, to_life) = (Kind::Delta, self.to_life);
+        let envelope = Envelope { kind, slot: self.from, flags: 0, life: self.life, to_life };
+        seal(&mut bytes, &envelope, CLUSTER, 1);
+        bytes
+    }
+}
