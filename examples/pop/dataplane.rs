@@ -20,15 +20,17 @@ const BATCH: u64 = 64;
 #[derive(Default, Debug)]
 pub struct Board {
     stop: AtomicBool,
-    /// Origins below this must be found; zero until the map has been filled.
+    filled: AtomicBool,
+    /// Origins below this must be found.
     expected: AtomicU32,
     lookups: AtomicU64,
 }
 
 impl Board {
-    /// Tells the workers that from now on every origin below `n` must be found.
+    /// Tells the workers that the map is filled, and from now on every origin below `n` must be found.
     pub fn expect(&self, n: u32) {
         self.expected.store(n, Ordering::SeqCst);
+        self.filled.store(true, Ordering::SeqCst);
     }
 
     /// Returns what ends the workers when it is dropped.
@@ -57,7 +59,8 @@ impl Drop for Ending<'_> {
 pub struct Seen {
     /// Lookups.
     pub lookups: u64,
-    /// Lookups that ran out of tries.
+    /// Lookups that ran out of tries: the system took the writer off its core in the middle of a write. A proxy goes on
+    /// with what it knew, or looks again.
     pub busy: u64,
     /// Values that were not one write's.
     pub torn: u64,
@@ -105,7 +108,7 @@ pub fn work(
     let mut filled = None;
     while !board.stop.load(Ordering::Relaxed) {
         let expected = board.expected.load(Ordering::SeqCst);
-        if expected > 0 && filled.is_none() {
+        if filled.is_none() && board.filled.load(Ordering::SeqCst) {
             filled = Some(Instant::now());
             seen = Seen::new();
         }

@@ -8,7 +8,7 @@
 //! | `health` | the record: 24 bytes through the typed view |
 //! | `fleet` | the origins, and the truth about them |
 //! | `checker` | which origin a server checks next |
-//! | `pop` | the servers: node, checker and loop, over the in-memory network |
+//! | `pop`, `storage` | the servers: node, checker and loop, over the in-memory network; their memory |
 //! | `propagation` | how long until a write is known everywhere |
 //! | `dataplane` | the readers |
 //! | `story` | what happens, in phases |
@@ -27,6 +27,7 @@ mod pop;
 mod propagation;
 mod report;
 mod stage;
+mod storage;
 mod story;
 mod view;
 
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
 use popmap_core::Slot;
@@ -45,14 +47,17 @@ use dataplane::{Board, Seen};
 use fleet::Fleet;
 use health::Health;
 use measure::Stopwatch;
-use pop::{Pop, Storage};
+use pop::Pop;
 use report::Report;
 use stage::{Stage, Stop};
+use storage::Storage;
 use story::Pace;
-use view::{View, grouped};
+use view::{View, count};
 
 /// Lives that one story needs beside the first of each server: one server returns.
 const EXTRA_LIVES: usize = 1;
+/// Wall time that the data plane reads at least.
+const READ_FOR: Duration = Duration::from_millis(500);
 /// The server whose map the data plane reads. It is never killed.
 const READ_AT: Slot = Slot::at(0);
 
@@ -112,6 +117,8 @@ fn run(args: &Args) -> Result<Report, Stop> {
         };
         let workers = (0..readers as u64).map(start).collect::<io::Result<Vec<_>>>().map_err(Stop::Thread)?;
         story::play(&mut stage, pace, &mut report)?;
+        // A story of few origins is over before the workers have got going.
+        thread::sleep(READ_FOR.saturating_sub(stage.elapsed()));
         drop(ending);
         let seen = workers.into_iter().map(|worker| worker.join().expect("a reader does not panic"));
         Ok::<_, Stop>(seen.reduce(Seen::together))
@@ -122,24 +129,24 @@ fn run(args: &Args) -> Result<Report, Stop> {
 }
 
 fn introduce(stage: &mut Stage<'_, '_>, args: &Args, readers: usize) -> Result<(), Stop> {
-    let (servers, keys, loss) = (args.servers(), grouped(args.keys() as u64), args.loss_percent());
-    let threads = if readers == 1 { "one thread reads" } else { "two threads read" };
+    let (servers, keys, loss) = (args.servers(), count(args.keys(), "origin"), args.loss_percent());
+    let threads = if readers == 1 { "one thread looks origins up" } else { "two threads look origins up" };
     let bytes = size_of::<Health>();
-    for line in [
-        format!("popmap: {servers} servers, {keys} origins, {loss} % of all packets lost, seed {}", args.seed),
-        "Delays, traffic and convergence are in virtual time: the network is in memory, 0.1 to 0.2 ms one way.".into(),
-        "Merging and lookups are real code timed by the wall clock; a busy machine shows in these, marked *.".into(),
-        format!("All along {threads} {READ_AT}'s map flat out and check each {bytes}-byte record they get."),
-    ] {
-        stage.line(&line)?;
-    }
-    Ok(())
+    let seed = args.seed;
+    stage.line(&format!("popmap: {servers} servers, {keys}, {loss} % of all packets lost, seed {seed}"))?;
+    stage.paragraph(
+        "Delays, traffic and convergence are in virtual time: the network is in memory, 0.1 to 0.2 ms one way. Merging \
+         and lookups are the real code, timed by the wall clock: figures marked * are, and a busy machine shows in them.",
+    )?;
+    stage.paragraph(&format!(
+        "All along {threads} in the map of {READ_AT}, flat out; each {bytes}-byte record proves itself whole."
+    ))
 }
 
 fn conclude(stage: &mut Stage<'_, '_>, args: &Args, report: &Report) -> Result<(), Stop> {
     stage.end_block()?;
     stage.line("")?;
-    stage.line("measured (in virtual time, and * by the wall clock)")?;
+    stage.line("measured (in virtual time; * by the wall clock; traffic both ways, with headers)")?;
     for row in report.table() {
         stage.line(&row)?;
     }

@@ -24,16 +24,10 @@ pub struct Totals {
     pub packets: u64,
     /// Bytes sent and received, headers included: each byte that arrives counts at both ends.
     pub bytes: u64,
-    /// Merges in which rendezvous decided.
-    pub conflicts: u64,
-    /// Tombstones collected.
-    pub collected: u64,
     /// Records mended by repair with a known cause.
     pub mends: u64,
     /// Records mended by repair with none.
     pub mends_unknown: u64,
-    /// Packets rejected.
-    pub rejected: u64,
 }
 
 impl Totals {
@@ -47,11 +41,8 @@ impl Totals {
         self.puts += stats.map.puts;
         self.packets += sent;
         self.bytes += stats.sent_bytes + stats.received_bytes + HEADERS * (sent + taken + rejected);
-        self.conflicts += stats.map.conflicts;
-        self.collected += stats.map.tombstones_collected;
         self.mends += stats.map.mends_started_unmet + stats.map.mends_slot_conflict;
         self.mends_unknown += stats.map.mends_unknown;
-        self.rejected += rejected;
     }
 
     /// Returns what was added since `earlier`.
@@ -62,11 +53,8 @@ impl Totals {
             puts: self.puts - earlier.puts,
             packets: self.packets - earlier.packets,
             bytes: self.bytes - earlier.bytes,
-            conflicts: self.conflicts - earlier.conflicts,
-            collected: self.collected - earlier.collected,
             mends: self.mends - earlier.mends,
             mends_unknown: self.mends_unknown - earlier.mends_unknown,
-            rejected: self.rejected - earlier.rejected,
         }
     }
 

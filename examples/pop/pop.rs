@@ -6,62 +6,24 @@
 //! feeds packets and time in and packets out. What is simulated is the wire between them and the clock. Who is alive is
 //! told to the servers from outside.
 
-use std::fmt;
+mod drive;
+
 use std::rc::Rc;
 
 use popmap_core::map::TypedReader;
 use popmap_core::rng::Rng;
-use popmap_core::time::{Duration, Instant};
-use popmap_core::wire::{Header, Kind};
-use popmap_core::{Config, ConfigError, Event, Life, Node, Phase, RemoveError, Slot, SlotSet};
+use popmap_core::time::Instant;
+use popmap_core::{Config, ConfigError, Life, Node, Phase, RemoveError, Slot, SlotSet};
 use popmap_io::memory::{Faults, Network};
-use zerocopy::{FromBytes, IntoBytes};
 
 use crate::checker::{Calendar, Checker, Checks};
 use crate::fleet::{Fleet, OriginId};
 use crate::health::{Health, SHAPE};
 use crate::measure::{Stopwatch, Times, Totals};
 use crate::propagation::Propagation;
+use crate::storage::{Storage, capacity};
 
 const CLUSTER: u64 = 0x504f_5001;
-/// Virtual time between writes that are followed to every server.
-const FOLLOW_EVERY: Duration = Duration::from_millis(10);
-/// Of the packets that carry records, one in this many is timed.
-const TIME_ONE_IN: u64 = 8;
-/// Alarms that are kept; more would say nothing new.
-const ALARMS: usize = 8;
-/// A cache line: storage that starts on one is fastest.
-const LINE: usize = 64;
-
-/// The memory of all lives of all servers: a zeroed block each, which the system maps when it is first used.
-pub struct Storage {
-    blocks: Vec<Vec<u64>>,
-}
-
-impl Storage {
-    /// Returns memory for `lives` nodes of `keys` records each.
-    pub fn new(lives: usize, keys: usize) -> Self {
-        let words = Self::words(keys) + LINE / 8;
-        Self { blocks: (0..lives).map(|_| vec![0; words]).collect() }
-    }
-
-    /// Returns the words of one node's map.
-    pub fn words(keys: usize) -> usize {
-        popmap_core::Map::<64>::words(capacity(keys), &SHAPE)
-    }
-
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut [u64]> {
-        self.blocks.iter_mut().map(|block| {
-            let skip = block.as_ptr().align_offset(LINE).min(LINE / 8);
-            &mut block[skip..]
-        })
-    }
-}
-
-/// Returns the capacity with which a map takes `keys` records before it refuses a write (R3 keeps an eighth back).
-pub fn capacity(keys: usize) -> usize {
-    (keys * 8).div_ceil(7) + 8
-}
 
 /// One server.
 struct Server<'a> {
@@ -358,156 +320,9 @@ impl<'a> Pop<'a> {
     pub fn alarms(&self) -> &[String] {
         &self.alarms
     }
-
-    fn alarm(&mut self, what: fmt::Arguments<'_>) {
-        if self.alarms.len() < ALARMS {
-            self.alarms.push(what.to_string());
-        }
-    }
-
-    // ---- time ----
-
-    /// Runs until `until`.
-    pub fn run_to(&mut self, until: Instant) {
-        let mut frame = [0; popmap_core::limits::PAYLOAD_DEFAULT];
-        loop {
-            let timer = self.deadlines.iter().copied().min().unwrap_or(Instant::NEVER);
-            let next = self.network.next_arrival().map_or(timer, |arrival| arrival.min(timer));
-            if next > until {
-                self.now = until;
-                return;
-            }
-            self.now = self.now.max(next);
-            let mut touched = self.deliver();
-            if timer <= self.now {
-                let is_due = |slot: &usize| self.deadlines[*slot] <= self.now;
-                touched = touched.union((0..self.deadlines.len()).filter(is_due).map(Slot::at).collect());
-            }
-            for slot in touched.iter() {
-                self.poll(slot, &mut frame);
-            }
-        }
-    }
-
-    /// Hands over every packet that has arrived; returns whom to.
-    fn deliver(&mut self) -> SlotSet {
-        let mut touched = SlotSet::EMPTY;
-        while let Some(arrival) = self.network.receive(self.now) {
-            if let Some(node) = &mut self.servers[arrival.to.index()].node {
-                let carries_records = matches!(kind(&arrival.packet), Some(Kind::Delta | Kind::Push));
-                self.packets_with_records += u64::from(carries_records);
-                let timed = carries_records && self.packets_with_records % TIME_ONE_IN == 0;
-                let from = Network::address(arrival.from);
-                let before = node.map().log_head();
-                let start = timed.then(std::time::Instant::now);
-                // The node counts what it rejects.
-                let _ = node.handle_packet(self.now, from, &arrival.packet);
-                if let Some(start) = start {
-                    self.merge.record(self.stopwatch.since(start));
-                }
-                if node.map().log_head() != before {
-                    self.writes.look(self.now, node.map());
-                    self.failures.look(self.now, node.map());
-                }
-                touched.insert(arrival.to);
-            }
-            self.network.recycle(arrival);
-        }
-        touched
-    }
-
-    /// One turn of a server's loop: events, checks, timers, packets out.
-    fn poll(&mut self, slot: Slot, frame: &mut [u8]) {
-        let now = self.now;
-        self.make_checks(slot);
-        let Server { node: Some(node), .. } = &mut self.servers[slot.index()] else { return };
-        node.handle_timeout(now);
-        loop {
-            let records = node.map().stats().records_sent;
-            let Some(transmit) = node.poll_transmit(now, frame) else { break };
-            let packet = &frame[..transmit.len];
-            if let Some(tally) = self.tally.as_mut().filter(|tally| tally.to == transmit.slot)
-                && kind(packet) == Some(Kind::Delta)
-            {
-                tally.records += node.map().stats().records_sent - records;
-            }
-            self.network.send(now, slot, transmit.to, packet);
-        }
-        let deadline = node.poll_timeout();
-        while let Some(event) = self.servers[slot.index()].node.as_mut().and_then(Node::poll_event) {
-            self.on_event(slot, event);
-        }
-        let checker = &self.servers[slot.index()].checker;
-        self.deadlines[slot.index()] = deadline.min(checker.deadline(self.checks));
-    }
-
-    fn make_checks(&mut self, slot: Slot) {
-        while let Some(origin) = self.servers[slot.index()].checker.poll(self.now, self.checks) {
-            if self.fleet.is_deleted(origin) {
-                continue;
-            }
-            let Some(node) = &mut self.servers[slot.index()].node else { return };
-            let key = self.fleet.key(origin);
-            let was_up = !self.follow_failures || self.fleet.was_last_up(origin);
-            let health = self.fleet.check(origin, self.now);
-            match node.put(self.now, key, health.as_bytes()) {
-                Ok(dot) => {
-                    let others = node.map().live().without(slot);
-                    if others.is_empty() {
-                        continue;
-                    }
-                    if self.follow_failures && was_up && !health.is_up() {
-                        self.failures.follow(key, dot, self.now, others);
-                    } else if self.now >= self.next_follow {
-                        self.next_follow = self.now + FOLLOW_EVERY;
-                        self.writes.follow(key, dot, self.now, others);
-                    }
-                }
-                Err(error) => self.alarm(format_args!("{slot} could not write origin {origin}: {error}")),
-            }
-        }
-    }
-
-    fn on_event(&mut self, slot: Slot, event: Event) {
-        let server = &mut self.servers[slot.index()];
-        let (Some(node), checker) = (&server.node, &mut server.checker) else { return };
-        match event {
-            Event::Started { expired } => {
-                let live = node.map().live();
-                checker.own(self.now, &self.fleet.owners(live));
-                if expired {
-                    self.alarm(format_args!("{slot} started before it had met every other server"));
-                }
-            }
-            Event::Superseded { key } => {
-                if let Some(origin) = self.fleet.id(key) {
-                    checker.recheck(self.now, &[origin]);
-                }
-            }
-            // Among the lost ones may have been a Superseded: look through everything that we own.
-            Event::Lagged { .. } => {
-                let others = |origin: &OriginId| {
-                    node.map().inspect(self.fleet.key(*origin)).is_some_and(|held| held.dot.slot != slot)
-                };
-                let superseded: Vec<OriginId> = checker.owned().filter(others).collect();
-                checker.recheck(self.now, &superseded);
-            }
-            // A real server would save it.
-            Event::GenerationRaised { generation } => server.generation = generation,
-            Event::Full => self.alarm(format_args!("{slot}: its map is full")),
-            Event::Fenced { by } => self.alarm(format_args!("{slot} is fenced by life {by:?}")),
-            Event::SlotConflict { slot: of } => self.alarm(format_args!("{slot} saw two servers in {of}")),
-            other => self.alarm(format_args!("{slot}: {other:?}")),
-        }
-    }
 }
 
 /// Returns the records of a map that are not tombstones.
 pub fn live_records(map: &popmap_core::Map<'_>) -> usize {
     map.len() - map.tombstones()
-}
-
-fn kind(packet: &[u8]) -> Option<Kind> {
-    let (header, _) = Header::ref_from_prefix(packet).ok()?;
-    Kind::ALL.into_iter().find(|kind| *kind as u8 == header.kind)
 }

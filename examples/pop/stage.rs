@@ -12,7 +12,7 @@ use popmap_core::{ConfigError, RemoveError};
 use crate::dataplane::Board;
 use crate::measure::Totals;
 use crate::pop::{Pop, live_records};
-use crate::view::{View, bar, grouped};
+use crate::view::{View, bar, grouped, wrapped};
 
 /// Virtual time between two looks at the view and at Ctrl-C.
 const STEP: Duration = Duration::from_millis(10);
@@ -98,19 +98,19 @@ impl<'s, 'a> Stage<'s, 'a> {
         Self { pop, board, view, interrupted, started, phase: String::new(), shown }
     }
 
-    /// Returns the wall time since the beginning, in seconds.
-    pub fn wall_s(&self) -> f64 {
-        self.started.elapsed().as_secs_f64()
+    /// Returns the wall time since the beginning.
+    pub fn elapsed(&self) -> std::time::Duration {
+        self.started.elapsed()
     }
 
     // ---- words ----
 
     /// Begins a phase: its name, what happens, and what to look for.
-    pub fn phase(&mut self, name: &str, what: &[&str]) -> Result<(), Stop> {
+    pub fn phase(&mut self, name: &str, what: &str) -> Result<(), Stop> {
         self.phase = name.to_owned();
         self.view.line("")?;
         self.view.heading(name)?;
-        for line in what {
+        for line in wrapped(what) {
             self.view.line(&format!("  {line}"))?;
         }
         self.show()
@@ -119,6 +119,11 @@ impl<'s, 'a> Stage<'s, 'a> {
     /// Tells what came of it.
     pub fn say(&mut self, what: fmt::Arguments<'_>) -> Result<(), Stop> {
         Ok(self.view.line(&format!("  -> {what}"))?)
+    }
+
+    /// Prints a paragraph.
+    pub fn paragraph(&mut self, text: &str) -> Result<(), Stop> {
+        wrapped(text).iter().try_for_each(|line| self.line(line))
     }
 
     /// Prints a line as it is.
@@ -206,10 +211,10 @@ impl<'s, 'a> Stage<'s, 'a> {
         let block = vec![
             String::new(),
             format!(
-                "{:<44} virtual {:>9.3} s   wall {:>5.1} s",
+                "{:<38} virtual {:>8.2} s  wall {:>5.1} s",
                 self.phase,
                 shown.now.0 as f64 / 1e9,
-                self.wall_s()
+                self.elapsed().as_secs_f64()
             ),
             format!("{} {:>5.1} % of all records present", bar(share, 40), share * 100.0),
             format!("{equal} of {servers} servers account for the same writes as the first"),

@@ -12,7 +12,7 @@ use crate::pop::{Pop, live_records};
 use crate::propagation::Takeover;
 use crate::report::{Quantiles, Report};
 use crate::stage::{Stage, Stop};
-use crate::view::{grouped, millis};
+use crate::view::{count, grouped, millis};
 
 /// Virtual time that anything may take to become equal or known.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,10 +62,8 @@ impl<'a> Story<'_, '_, 'a> {
         let servers = self.pop().all().len();
         self.stage.phase(
             "1/9 join",
-            &[
-                "All servers start at the same moment, empty. None may write before it has met every other one,",
-                "so that no new life overwrites what an earlier one of its own left behind.",
-            ],
+            "All servers start at the same moment, empty. None may write before it has met every other \
+             one, so that no new life overwrites what an earlier one of its own left behind.",
         )?;
         let took = self.stage.wait(PATIENCE, Pop::all_active)?;
         self.report.join_ns = self.converges("not every server started", took);
@@ -79,10 +77,9 @@ impl<'a> Story<'_, '_, 'a> {
         let keys = self.pop().fleet.len();
         self.stage.phase(
             "2/9 first full coverage",
-            &[
-                "Each origin has one owner, by rendezvous hashing. The owners check their origins, spread over the first",
-                "second, and write what they find. Look for the bar: every server comes to know every origin.",
-            ],
+            "Each origin has one owner, by rendezvous hashing. The owners check their origins, spread \
+             over the first second, and write what they find. Look for the bar: every server comes to \
+             know every origin.",
         )?;
         // Equality alone would also hold before the first write.
         let full = |pop: &Pop<'_>| pop.nodes().all(|node| node.map().len() == keys) && pop.is_equal();
@@ -93,8 +90,8 @@ impl<'a> Story<'_, '_, 'a> {
             self.stage.board.expect(keys as u32);
             let servers = self.pop().all().len();
             self.stage.say(format_args!(
-                "{} origins on {servers} servers, versions and digests equal, {} after the start",
-                grouped(keys as u64),
+                "{} on {servers} servers, versions and digests equal, {} after the start",
+                count(keys, "origin"),
                 millis(now)
             ))?;
         }
@@ -104,35 +101,35 @@ impl<'a> Story<'_, '_, 'a> {
     fn steady(&mut self, intervals: u64) -> Result<(), Stop> {
         self.stage.phase(
             "3/9 steady state",
-            &[
-                "Every origin is checked once in 10 s, by its owner only, and every result is written. Look for redundancy:",
-                "how many records a server receives for each one that tells it anything new.",
-            ],
+            "Every origin is checked once in 10 s, by its owner only, and every result is written. Look \
+             for redundancy: how many records a server receives for each one that tells it anything new.",
         )?;
         self.stage.pop.follow_writes(true);
         self.stage.pop.set_checks(Checks::All);
         let (before, checks, started) =
             (self.pop().totals(), self.pop().fleet.checks().to_vec(), self.pop().now());
-        self.stage.run(INTERVAL.times(intervals))?;
+        // Short of the moment at which the next round begins.
+        self.stage.run(Duration(INTERVAL.times(intervals).0 - 1))?;
         self.stage.pop.follow_writes(false);
         let moved = self.pop().totals().since(&before);
         let made = self.pop().fleet.checks().iter().zip(&checks).map(|(after, before)| after - before);
-        let per_interval = |n: u32| n.div_ceil(intervals as u32);
-        let (least, most, sum) = made.fold((u32::MAX, 0, 0u64), |(least, most, sum), n| {
-            (least.min(per_interval(n)), most.max(per_interval(n)), sum + u64::from(n))
-        });
-        let mean = sum as f64 / checks.len() as f64 / intervals as f64;
-        self.report.checks = Some((least, mean, most));
+        let per_interval = |n: u32| f64::from(n) / intervals as f64;
+        let (least, most, sum) =
+            made.fold((u32::MAX, 0, 0), |(least, most, sum), n| (n.min(least), n.max(most), sum + n));
+        let mean = per_interval(sum) / checks.len() as f64;
+        self.report.checks = Some((per_interval(least), mean, per_interval(most)));
         self.report.redundancy = moved.redundancy();
+        self.report.redundancy_of = moved.applied;
         self.report.steady_bytes = Some(self.bytes_per_server_per_s(&moved, started));
         self.everyone_learns("a write did not reach every server", |pop| pop.writes.pending() == 0)?;
         self.report.to_all = Quantiles::of(&self.pop().writes.to_all);
         self.report.to_one = Quantiles::of(&self.pop().writes.to_one);
-        let writes = grouped(moved.puts);
+        let writes = count(moved.puts as usize, "write");
         let redundancy = moved.redundancy().unwrap_or(0.0);
         let bytes = grouped(self.report.steady_bytes.unwrap_or(0.0).round() as u64);
         self.stage.say(format_args!(
-            "{writes} writes in {intervals} intervals: redundancy {redundancy:.3}, {bytes} bytes/s a server"
+            "{writes} in {} s: redundancy {redundancy:.3}, {bytes} bytes/s a server",
+            10 * intervals
         ))?;
         if let Some(Quantiles { p50, p99, .. }) = self.report.to_all {
             let (p50, p99) = (millis(p50), millis(p99));
@@ -146,10 +143,9 @@ impl<'a> Story<'_, '_, 'a> {
         let n = self.part(100);
         self.stage.phase(
             "4/9 a group of origins fails",
-            &[
-                "One origin in a hundred goes down. Its owner finds out with the next check, and writes it. Look for the time",
-                "from that check until the last server knows and sends no more requests there.",
-            ],
+            "One origin in a hundred goes down. Its owner finds out with the next check, and writes it. \
+             Look for the time from that check until the last server knows and sends no more requests \
+             there.",
         )?;
         self.stage.pop.fleet.fail(0..n as u32);
         self.stage.pop.follow_failures(true);
@@ -162,7 +158,8 @@ impl<'a> Story<'_, '_, 'a> {
             Some(known) if known.count == n as u64 => {
                 let (p50, p99, max) = (millis(known.p50), millis(known.p99), millis(known.max));
                 self.stage.say(format_args!(
-                    "{n} failures known to every server after {p50} (p50), {p99} (p99), {max} at most"
+                    "{} known to every server after {p50} (p50), {p99} (p99), {max} at most",
+                    count(n, "failure")
                 ))?;
             }
             _ => self.diverged(format!("not all of {n} failures were found and known to every server")),
@@ -175,22 +172,22 @@ impl<'a> Story<'_, '_, 'a> {
         let victim = Slot::at(all.len() - 1);
         self.stage.phase(
             "5/9 a server is killed",
-            &[
-                "It falls silent; a second later the others are told that it is dead. For each of its origins the next owner",
-                "in rendezvous order takes over; no other origin moves. Look for the time until every server has fresh news.",
-            ],
+            "It falls silent; a second later the others are told that it is dead. For each of its origins \
+             the next owner in rendezvous order takes over; no other origin moves. Look for the time \
+             until every server has fresh news.",
         )?;
         self.stage.pop.kill(victim);
         self.stage.run(DETECTION)?;
         let moves = self.moves(all, all.without(victim));
-        let count = moves.len();
+        let moving = moves.len();
         let since = self.pop().now();
         self.stage.pop.tell_live(all, all.without(victim));
         let took = self.takeover(moves, since)?;
         self.report.takeover_ns = took;
         if let Some(took) = took {
             self.stage.say(format_args!(
-                "{victim} was the owner of {count} origins: all checked anew, and known, {} after it was told dead",
+                "{victim} was the owner of {}: checked anew, and known everywhere, {} after it was told dead",
+                count(moving, "origin"),
                 millis(took)
             ))?;
         }
@@ -202,10 +199,9 @@ impl<'a> Story<'_, '_, 'a> {
         let keys = self.pop().fleet.len();
         self.stage.phase(
             "6/9 the server returns",
-            &[
-                "It starts with an empty map and a new generation, while the others go on. It has to pull every record before",
-                "it may write; then it has its origins back. Look for how often each record is sent to it: once is ideal.",
-            ],
+            "It starts with an empty map and a new generation, while the others go on. It has to pull \
+             every record before it may write; then it has its origins back. Look for how often each \
+             record is sent to it: once is ideal.",
         )?;
         let moves = self.moves(all.without(slot), all);
         let since = self.pop().now();
@@ -223,16 +219,16 @@ impl<'a> Story<'_, '_, 'a> {
         self.report.catch_up_ns = took;
         self.report.catch_up_sent = took.map(|_| sent);
         if let Some(took) = took {
-            let records = grouped(keys as u64);
+            let records = count(keys, "record");
             self.stage.say(format_args!(
-                "{slot} has all {records} records after {}; each was sent {sent:.2} times",
+                "{slot} has all of {records} after {}; each was sent {sent:.2} times",
                 millis(took)
             ))?;
         }
-        let count = moves.len();
+        let moving = count(moves.len(), "origin");
         if let Some(took) = self.takeover(moves, since)? {
             self.stage.say(format_args!(
-                "its {count} origins are checked by it again, and known, {} after its start",
+                "{moving} checked by it again, and known everywhere, {} after its start",
                 millis(took)
             ))?;
         }
@@ -247,10 +243,9 @@ impl<'a> Story<'_, '_, 'a> {
         );
         self.stage.phase(
             "7/9 the PoP is cut in two, and healed",
-            &[
-                "Servers of even and of odd slots no longer hear each other, and take each other for dead. Both sides take over",
-                "all origins and write them. Then the cut is mended, and checks pause so that it shows: both become equal.",
-            ],
+            "Servers of even and of odd slots no longer hear each other, and take each other for dead. \
+             Both sides take over all origins and write them. Then the cut is mended, and checks pause so \
+             that it shows: both become equal.",
         )?;
         let before = self.pop().totals();
         self.stage.pop.partition(left);
@@ -258,7 +253,7 @@ impl<'a> Story<'_, '_, 'a> {
         self.stage.pop.tell_live(left, left);
         self.stage.pop.tell_live(right, right);
         self.stage.run(PARTITION)?;
-        let writes = grouped(self.pop().totals().since(&before).puts);
+        let writes = count(self.pop().totals().since(&before).puts as usize, "write");
         self.stage.pop.set_checks(Checks::Paused);
         // What each side wrote last has reached all of that side.
         self.stage.run(DETECTION)?;
@@ -268,10 +263,9 @@ impl<'a> Story<'_, '_, 'a> {
         let took = self.stage.wait(PATIENCE, Pop::is_equal)?;
         self.report.heal_ns = self.converges("the two sides did not become equal", took);
         if let Some(took) = self.report.heal_ns {
-            let conflicts = grouped(self.pop().totals().since(&before).conflicts);
             let sides = if differing == 1 { "both sides" } else { "the sides, which happened to be equal," };
             self.stage.say(format_args!(
-                "{writes} writes on {sides}; equal {} after the cut was mended ({conflicts} ties decided by rendezvous)",
+                "{writes} on {sides}; all equal {} after the cut was mended",
                 millis(took)
             ))?;
         }
@@ -285,10 +279,9 @@ impl<'a> Story<'_, '_, 'a> {
         let kept = self.pop().fleet.ids().len() - n;
         self.stage.phase(
             "8/9 origins are deleted",
-            &[
-                "One origin in fifty is taken out of service. A delete is a write like any other; what it leaves, a tombstone,",
-                "may go once every server has it and no packet from before can still be on its way. Look: nothing comes back.",
-            ],
+            "One origin in fifty is taken out of service. A delete is a write like any other; what it \
+             leaves, a tombstone, may go once every server has it and no packet from before can still be \
+             on its way. Look: nothing comes back.",
         )?;
         self.stage.board.expect(kept as u32);
         let n = self.stage.pop.delete(n)?;
@@ -302,7 +295,8 @@ impl<'a> Story<'_, '_, 'a> {
         self.report.collect_ns = took;
         if let (Some(known), Some(took)) = (known, took) {
             self.stage.say(format_args!(
-                "{n} deletes known everywhere after {}, gone from every table after {}",
+                "{} known everywhere after {}, gone from every table after {}",
+                count(n, "delete"),
                 millis(known),
                 millis(took)
             ))?;
@@ -313,10 +307,8 @@ impl<'a> Story<'_, '_, 'a> {
     fn idle(&mut self) -> Result<(), Stop> {
         self.stage.phase(
             "9/9 idle",
-            &[
-                "Nobody writes. Servers still compare versions and digests now and then, so that nothing could go unnoticed.",
-                "Look for how little that takes.",
-            ],
+            "Nobody writes. Servers still compare versions and digests now and then, so that nothing \
+             could go unnoticed. Look for how little that takes.",
         )?;
         let (before, started) = (self.pop().totals(), self.pop().now());
         self.stage.run(IDLE)?;
@@ -347,7 +339,7 @@ impl<'a> Story<'_, '_, 'a> {
         for alarm in self.stage.pop.alarms() {
             self.report.fail(alarm.clone());
         }
-        self.report.wall_s = self.stage.wall_s();
+        self.report.wall_s = self.stage.elapsed().as_secs_f64();
         Ok(())
     }
 

@@ -131,6 +131,20 @@ impl Drop for View {
     }
 }
 
+/// Returns `text` in lines that fit the narrowest terminal in use.
+pub fn wrapped(text: &str) -> Vec<String> {
+    const COLUMNS: usize = 78;
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= COLUMNS => line.extend([" ", word]),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Returns a bar of `width` characters, of which `share` (0 to 1) is filled.
 pub fn bar(share: f64, width: usize) -> String {
     let filled = (share.clamp(0.0, 1.0) * width as f64).floor() as usize;
@@ -142,7 +156,7 @@ pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -150,11 +164,17 @@ pub fn grouped(n: u64) -> String {
     text
 }
 
+/// Returns a count with what is counted, such as `1 origin` or `1,000 origins`.
+pub fn count(n: usize, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(n as u64), if n == 1 { "" } else { "s" })
+}
+
 /// Returns a span of nanoseconds in milliseconds with a sensible number of digits.
 pub fn millis(ns: u64) -> String {
     let ms = ns as f64 / 1e6;
     match ms {
         _ if ms >= 10_000.0 => format!("{:.1} s", ms / 1e3),
+        _ if ms >= 1_000.0 => format!("{:.2} s", ms / 1e3),
         _ if ms >= 100.0 => format!("{ms:.0} ms"),
         _ => format!("{ms:.1} ms"),
     }
@@ -165,12 +185,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn paragraphs_keep_every_word_and_fit() {
+        let text = "word ".repeat(100);
+        let lines = wrapped(&text);
+        assert!(lines.iter().all(|line| line.len() <= 78 && !line.is_empty()));
+        assert_eq!(lines.join(" "), text.trim_end());
+    }
+
+    #[test]
     fn numbers_read_well() {
         assert_eq!(
             [0, 999, 1_000, 50_000, 1_234_567].map(grouped),
             ["0", "999", "1,000", "50,000", "1,234,567"]
         );
-        assert_eq!([1_200_000, 340_000_000, 12_000_000_000].map(millis), ["1.2 ms", "340 ms", "12.0 s"]);
+        assert_eq!([0, 1, 2_000].map(|n| count(n, "key")), ["0 keys", "1 key", "2,000 keys"]);
+        assert_eq!([1_200_000, 340_000_000, 1_384_000_000].map(millis), ["1.2 ms", "340 ms", "1.38 s"]);
         assert_eq!([0.0, 0.5, 1.0, 7.0].map(|share| bar(share, 4)), ["[----]", "[##--]", "[####]", "[####]"]);
     }
 }

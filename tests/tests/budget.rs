@@ -62,12 +62,21 @@ fn peers_that_catch_up_at_once_share_a_small_budget() {
         // The last packet may overdraw, and the next interval pays for it.
         assert!(*most < BUDGET as usize + PACKET, "{server} sent {most} bytes in an interval");
         let elapsed = pop.now().since(start).0 / INTERVAL.0 + 1;
-        assert!(sum < elapsed as usize * BUDGET as usize + PACKET, "{server} sent {sum} bytes in {elapsed} intervals");
+        assert!(
+            sum < elapsed as usize * BUDGET as usize + PACKET,
+            "{server} sent {sum} bytes in {elapsed} intervals"
+        );
         if server == SOURCE {
             let full = intervals.iter().filter(|&&bytes| bytes + PACKET > BUDGET as usize).count();
             let mean = sum as f64 / intervals.len() as f64;
-            println!("{server}: {full} of {} intervals full, at most {most} bytes, {mean:.0} on average", intervals.len());
-            assert!(pop.node(SOURCE).stats().budget_exhausted > 0 && full > intervals.len() / 2, "the budget was what held");
+            println!(
+                "{server}: {full} of {} intervals full, at most {most} bytes, {mean:.0} on average",
+                intervals.len()
+            );
+            assert!(
+                pop.node(SOURCE).stats().budget_exhausted > 0 && full > intervals.len() / 2,
+                "the budget was what held"
+            );
             assert!(mean <= f64::from(BUDGET), "{mean:.0} bytes an interval on average");
         }
     }

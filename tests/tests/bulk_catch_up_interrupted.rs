@@ -41,7 +41,11 @@ fn another_peer_takes_over() {
         let server = others.iter().max_by_key(|&slot| deltas(slot)).expect("a server");
         let got = pop.node(fresh).map().len();
         pop.kill(server);
-        assert_eq!(pop.node(fresh).map().version().occupied(), SlotSet::EMPTY, "nothing was committed half-way");
+        assert_eq!(
+            pop.node(fresh).map().version().occupied(),
+            SlotSet::EMPTY,
+            "nothing was committed half-way"
+        );
         assert_eq!(pop.node(fresh).map().phase(), Phase::Starting);
 
         pop.run(DETECTION);

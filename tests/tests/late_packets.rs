@@ -63,7 +63,12 @@ fn of_an_earlier_life_of_the_sender() {
         let now = pop.now();
         pop.node_mut(late.to).handle_timeout(now);
         let before = (state_hash(&pop, late.to), pop.node(late.to).stats().map);
-        assert_eq!(pop.deliver_to(late.to, late.from, &late.packet), Err(Reject::OldLife), "{:?}", kind(late));
+        assert_eq!(
+            pop.deliver_to(late.to, late.from, &late.packet),
+            Err(Reject::OldLife),
+            "{:?}",
+            kind(late)
+        );
         assert_eq!((state_hash(&pop, late.to), pop.node(late.to).stats().map), before);
         refused += 1;
     }
@@ -71,7 +76,11 @@ fn of_an_earlier_life_of_the_sender() {
     assert!(total(&pop, |stats| rejected(stats, Reject::OldLife)) >= refused, "counted by name");
     assert!(pop.is_converged());
     pop.run(Duration::from_secs(2));
-    assert_eq!(pop.node(sender).map().life().generation, 2, "notices of its past change nothing for the new life");
+    assert_eq!(
+        pop.node(sender).map().life().generation,
+        2,
+        "notices of its past change nothing for the new life"
+    );
     assert!(pop.is_converged());
     assert_eq!(total(&pop, mends), 0);
     println!("{refused} late packets, each refused as of an old life");
@@ -139,6 +148,9 @@ fn of_the_same_lives_in_any_order_and_often() {
         let took = pop.settle(Duration::from_secs(5));
         assert_same_records(&pop, pop.running(), (0..KEYS).map(key));
         assert_eq!(total(&pop, mends), 0);
-        println!("seed {seed}: {delivered} late packets; new writes equal {} ms afterwards", took.as_millis());
+        println!(
+            "seed {seed}: {delivered} late packets; new writes equal {} ms afterwards",
+            took.as_millis()
+        );
     }
 }

@@ -229,6 +229,29 @@ fn every_refusal_has_its_name() {
     assert_eq!(map.remove(key(3)), Err(RemoveError::Refused(PutError::Fenced)));
 }
 
+/// The last counter of a slot can never be written above: its server is fenced before it would run out.
+#[test]
+fn no_life_can_follow_the_last_counter() {
+    let mut words = storage::<2>(CAPACITY, &SHAPE);
+    let mut waiting = config(0, 2, CAPACITY, SHAPE);
+    waiting.start_deadline = Instant::from_millis(1);
+    let mut map = started::<2>(&mut words, &waiting);
+    let packet = Delta {
+        from: PEER,
+        life: PEER_LIFE,
+        to_life: map.life().id,
+        range: (0, 0, 0),
+        flags: DeltaFixed::FROM_BASE | DeltaFixed::COMPLETE,
+        records: &[],
+        version: &[Dot { slot: map.slot(), counter: u64::MAX }],
+    };
+    deliver(&mut map, &packet.packet(&SHAPE)).expect("taken");
+    map.advance(Instant::from_millis(1));
+    assert_eq!(map.phase(), Phase::Fenced);
+    assert_eq!(map.poll_event(), Some(Event::Fenced { by: Life::NONE }));
+    assert_eq!(map.put(key(1), &[0; 5]), Err(PutError::Fenced));
+}
+
 #[test]
 fn a_full_map_serves_what_it_has() {
     let (mut words, mut other) = (storage::<2>(CAPACITY, &SHAPE), storage::<2>(40, &SHAPE));

@@ -68,7 +68,11 @@ fn run(seed: u64, told: bool, cut: fn(&mut Pop<'_>, SlotSet, SlotSet)) -> String
     let took = pop.settle(Duration::from_secs(5));
     let live = assert_same_records(&pop, all, (0..KEYS).map(key));
     for (n, expected) in (0..).zip(&expected) {
-        assert_eq!(pop.node(Slot::at(0)).map().inspect(key(n)), *expected, "key {n} is not the join of both sides");
+        assert_eq!(
+            pop.node(Slot::at(0)).map().inspect(key(n)),
+            *expected,
+            "key {n} is not the join of both sides"
+        );
     }
     let conflicts = total(&pop, |stats| stats.map.conflicts);
     assert!(conflicts > 0, "rendezvous had to decide");

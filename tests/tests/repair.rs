@@ -39,7 +39,8 @@ fn claim(pop: &mut Pop<'_>, records: &[(Key, u64, [u8; 24])]) {
         packet.extend([AUTHOR.get(), 0, 0, 0]);
         packet.extend(value);
     }
-    let envelope = Envelope { kind: Kind::Push, slot: AUTHOR, flags: 0, life: author.life(), to_life: 0 };
+    let to_life = pop.node(VICTIM).map().life().id;
+    let envelope = Envelope { kind: Kind::Push, slot: AUTHOR, flags: 0, life: author.life(), to_life };
     seal(&mut packet, &envelope, 0x00c1, 1);
     pop.deliver_to(VICTIM, AUTHOR, &packet).expect("a valid packet");
     assert_eq!(pop.node(VICTIM).map().version().get(AUTHOR), to);
@@ -48,7 +49,8 @@ fn claim(pop: &mut Pop<'_>, records: &[(Key, u64, [u8; 24])]) {
 /// Heals the network, waits until all are equal, and until nothing differs any more. Returns how long it took and the
 /// bytes that repair sent meanwhile.
 fn mend(pop: &mut Pop<'_>) -> (Duration, usize) {
-    let is_repair = |sent: &Sent| sent.packet[1] == Kind::Repair as u8 || sent.packet[1] == Kind::Report as u8;
+    let is_repair =
+        |sent: &Sent| sent.packet[1] == Kind::Repair as u8 || sent.packet[1] == Kind::Report as u8;
     pop.network.heal();
     pop.watch();
     // Equal versions hide it: only digests can tell.
@@ -107,7 +109,10 @@ fn an_absent_record_is_reported_to_its_owner() {
             assert_eq!(pop.get(VICTIM, key), Some(value(3).to_vec()));
             assert_eq!(held.dot.slot, pop.node(VICTIM).owner(key), "by its owner, who has it");
         }
-        assert!(mine.iter().all(|&key| pop.get(VICTIM, key).is_none()), "its owner has it not, so it is deleted");
+        assert!(
+            mine.iter().all(|&key| pop.get(VICTIM, key).is_none()),
+            "its owner has it not, so it is deleted"
+        );
         let sum = |of: fn(&popmap_core::Stats) -> u64| total(&pop, of);
         let (reports, buried) = (sum(|stats| stats.map.reports), sum(|stats| stats.map.reports_buried));
         let rewritten = sum(|stats| stats.map.reports_rewritten);

@@ -58,7 +58,11 @@ fn old_records_survive_and_new_ones_win() {
         }
         assert_eq!(assert_same_records(&pop, all, (0..KEYS).map(key)) as u64, KEYS);
         assert_eq!(total(&pop, mends), 0);
-        assert_eq!(pop.node(restarted).map().life().generation as u64, 1 + RESTARTS, "no raise was needed");
+        assert_eq!(
+            u64::from(pop.node(restarted).map().life().generation),
+            1 + RESTARTS,
+            "no raise was needed"
+        );
         println!("seed {seed}: {RESTARTS} restarts, each writing again within {} ms", longest.as_millis());
     }
 }

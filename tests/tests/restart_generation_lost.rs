@@ -2,6 +2,7 @@
 //! before its first write, so that no dot is used twice and nothing is lost.
 
 use popmap_core::time::Duration;
+use popmap_core::wire::Kind;
 use popmap_core::{Event, Reject, Slot, SlotSet};
 use popmap_io::memory::Faults;
 use popmap_tests::cluster::{Cluster, Restart, Storage};
@@ -59,7 +60,10 @@ fn restart(seed: u64, kept: usize) -> (u64, u64) {
     }
     assert_eq!(assert_same_records(&pop, all, (0..=KEYS).map(key)) as u64, KEYS + 1);
     assert_eq!(total(&pop, mends), 0);
-    (total(&pop, |stats| rejected(stats, Reject::OldLife)), total(&pop, |stats| stats.received[8]))
+    (
+        total(&pop, |stats| rejected(stats, Reject::OldLife)),
+        total(&pop, |stats| stats.received[Kind::LifeNotice.index()]),
+    )
 }
 
 #[test]
@@ -77,6 +81,44 @@ fn after_the_same_generation_whichever_life_id_is_greater() {
     println!("(refused, notices) for each seed: {outcomes:?}");
     assert!(outcomes.iter().any(|&(refused, _)| refused > 0), "the new id was the lesser");
     assert!(outcomes.iter().any(|&(refused, _)| refused == 0), "the new id was the greater");
+}
+
+/// Nobody remembers the life, but its records are there: every other server has started anew meanwhile.
+#[test]
+fn after_everybody_forgot_the_life() {
+    for seed in 0..4 {
+        let mut storage = Storage::new::<8>(7, 200, SHAPE);
+        let mut pop = Cluster::<8>::new(&mut storage, 3, 200, SHAPE, seed, Faults::default(), |_| {});
+        let (all, lost) = (pop.running(), Slot::at(1));
+        pop.start_up(Duration::from_secs(6));
+        pop.kill(lost);
+        pop.restart(lost, Restart::GenerationKept);
+        pop.start_up(Duration::from_secs(6));
+        (0..KEYS).for_each(|n| pop.put(lost, key(n), &value(n)).unwrap());
+        pop.settle(Duration::from_secs(5));
+        let before = pop.node(lost).map().life();
+        pop.kill(lost);
+        pop.set_live(all.without(lost));
+        for other in all.without(lost).iter() {
+            pop.kill(other);
+            pop.restart(other, Restart::GenerationKept);
+            pop.start_up(Duration::from_secs(6));
+        }
+        pop.settle(Duration::from_secs(5));
+        assert!(all.without(lost).iter().all(|slot| !pop.node(slot).map().life_of(lost).is_known()));
+
+        pop.restart(lost, Restart::GenerationLost);
+        pop.set_live(all);
+        pop.start_up(Duration::from_secs(4));
+        let life = pop.node(lost).map().life();
+        assert!(life.generation > before.generation, "its own records tell: {life:?} after {before:?}");
+        assert_eq!(total(&pop, |stats| stats.received[Kind::LifeNotice.index()]), 0, "nobody else can");
+        pop.put(lost, key(0), &value(2_000)).unwrap();
+        pop.settle(Duration::from_secs(5));
+        assert_eq!(assert_same_records(&pop, all, (0..KEYS).map(key)) as u64, KEYS);
+        assert!(all.iter().all(|slot| pop.get(slot, key(0)) == Some(value(2_000).to_vec())));
+        assert_eq!(total(&pop, mends), 0);
+    }
 }
 
 /// Nobody can be reached, and nobody remembers: dots are used twice, which is found when the servers meet.
@@ -107,7 +149,11 @@ fn alone_with_a_lost_generation() {
         }
         let took = pop.settle(Duration::from_secs(60));
         let live = assert_same_records(&pop, all, (0..2 * KEYS).map(key)) as u64;
-        println!("seed {seed}: fenced {fenced}; equal after {} ms, {live} of {} keys", took.as_millis(), 2 * KEYS);
+        println!(
+            "seed {seed}: fenced {fenced}; equal after {} ms, {live} of {} keys",
+            took.as_millis(),
+            2 * KEYS
+        );
         // Raised and re-dotted, it loses nothing; fenced, what it wrote alone was never the PoP's.
         assert_eq!(live, if fenced { KEYS } else { 2 * KEYS });
         outcomes.push(fenced);

@@ -62,6 +62,11 @@ fn the_owner_learns_of_a_stand_in_and_writes_again() {
         }
         assert_same_records(&pop, all, keys.iter().copied());
         assert_eq!(total(&pop, mends), 0);
-        println!("seed {seed}: told of {} of {} keys; its values everywhere {} ms later", told.len(), keys.len(), took.as_millis());
+        println!(
+            "seed {seed}: told of {} of {} keys; its values everywhere {} ms later",
+            told.len(),
+            keys.len(),
+            took.as_millis()
+        );
     }
 }

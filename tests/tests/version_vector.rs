@@ -34,7 +34,7 @@ fn dots<const N: usize>(vector: &VersionVector<N>, slots: SlotSet) -> Vec<Dot> {
 }
 
 fn quiet() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { failure_persistence: None, cases: 1_000, ..ProptestConfig::default() }
 }
 
 /// A replica that accounts for exactly `version`: told by a forged delta of slot 1, before any write is allowed.

@@ -206,7 +206,9 @@ impl<const N: usize> Map<'_, N> {
         self.state.floor = self.state.floor.max(fixed.floor.get());
         self.peer_versions[from.index()].join_in(listed, &theirs);
         let last = flags & DeltaFixed::LAST != 0;
-        if !self.merge_all(&packet.records, &theirs) {
+        // The published rule asks what happened before the sender's version, all of it.
+        let published = self.broken(Tooth::PublishedOrder).then(|| self.peer_versions[from.index()]);
+        if !self.merge_all(&packet.records, published.as_ref().unwrap_or(&theirs)) {
             return DeltaOutcome { refused: true, last, ..DeltaOutcome::default() };
         }
         if self.broken(Tooth::CommitEveryPacket) {
@@ -235,12 +237,7 @@ impl<const N: usize> Map<'_, N> {
 
     /// Accounts for everything that `theirs`, zero but in the slots `listed`, does: R6 must hold for it already.
     fn join_version(&mut self, theirs: &VersionVector<N>, listed: SlotSet) {
-        let me = self.state.slot;
-        self.witness_own(theirs.get(me));
-        if theirs.get(me) > self.state.version.get(me) {
-            // Writes of our slot that this life did not make, and another slot's record may have replaced on the way.
-            self.state.push_barrier = self.state.push_barrier.max(theirs.get(me));
-        }
+        self.witness_own(theirs.get(self.state.slot));
         self.state.version.join_in(listed, theirs);
         self.state.held.join_in(listed, theirs);
         self.state.held_next.join_in(listed, theirs);

@@ -36,9 +36,11 @@ impl<const N: usize> Map<'_, N> {
         // The sender's life is a fact whoever the packet was for. Two servers that each hold the other's last life
         // would else reject each other for ever.
         let known = self.note_life(packet.slot, packet.life);
-        if known.is_err() && packet.kind == Kind::LifeNotice && packet.to_life == self.state.life.id {
+        let starts_here = self.state.phase == Phase::Starting && packet.to_life == self.state.life.id;
+        if known.is_err() && packet.kind == Kind::LifeNotice && starts_here {
             // What it says of our slot is a fact whoever says it. Two servers that lost their generations, and each
-            // knows the other's last life, would else never learn that they have to raise them.
+            // knows the other's last life, would else never learn that they have to raise them. Once we write it is too
+            // late for that, and the word of a life that is over would fence us.
             return Ok(());
         }
         known?;
@@ -48,6 +50,7 @@ impl<const N: usize> Map<'_, N> {
         let peer = &mut self.state.peers[packet.slot.index()];
         peer.heard = self.state.now;
         peer.started_unmet |= packet.flags & flag::UNMET != 0;
+        peer.active |= packet.flags & flag::SILENT == 0;
         Ok(())
     }
 
@@ -142,6 +145,11 @@ impl<const N: usize> Map<'_, N> {
         let state = &mut self.state;
         let ours = state.version.get(state.slot).max(state.life_base);
         state.own_seen = state.own_seen.max(counter);
+        if counter > state.version.get(state.slot) {
+            // Writes of our slot that this life did not make: another slot's record may have replaced some on the way,
+            // and others may stand in the table from before a peer was met. No push may claim them.
+            state.push_barrier = state.push_barrier.max(counter);
+        }
         if counter <= ours || !matches!(state.phase, Phase::Active { .. }) {
             return;
         }

@@ -103,11 +103,7 @@ impl<'a> ChangeLog<'a> {
         (from..to.min(self.ends.head)).filter_map(move |before| {
             place = self.next_place(place);
             let (position, at) = (before + 1, self.ring[place as usize]);
-            if table.is_live(at, position) {
-                table.mark(at).map(|mark| (position, at, mark))
-            } else {
-                None
-            }
+            if table.is_live(at, position) { table.mark(at).map(|mark| (position, at, mark)) } else { None }
         })
     }
 }

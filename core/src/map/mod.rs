@@ -177,6 +177,7 @@ pub struct Map<'a, const N: usize = 64> {
     layout: Layout,
     shape: Shape,
     stats: MapStats,
+    fresh: push::Fresh,
     events: Events,
     #[cfg(popmap_teeth)]
     tooth: Option<Tooth>,
@@ -335,6 +336,7 @@ impl<'a, const N: usize> Map<'a, N> {
             layout,
             shape,
             stats: MapStats::default(),
+            fresh: push::Fresh::default(),
             events: Events::new(),
             #[cfg(popmap_teeth)]
             tooth: None,
@@ -361,6 +363,7 @@ impl<'a, const N: usize> Map<'a, N> {
             layout: self.layout,
             shape: self.shape,
             stats: MapStats::default(),
+            fresh: push::Fresh::default(),
             events: Events::new(),
             #[cfg(popmap_teeth)]
             tooth: self.tooth,

@@ -13,6 +13,8 @@ pub(super) struct Peer {
     pub heard: Instant,
     /// It started writing before it had met every configured server (header flag).
     pub started_unmet: bool,
+    /// It was heard when it wrote already, so that the flag is known.
+    pub active: bool,
     /// We committed from it at least once.
     pub committed: bool,
     /// We committed from it when it had itself committed from all others (rule R4.2).

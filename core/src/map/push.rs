@@ -1,18 +1,33 @@
 //! The author's push: fresh writes of our own, unasked (DESIGN section 3).
 
+use heapless::Vec;
+
+use super::table::Position;
 use super::{Map, Phase};
 use crate::clock::VersionVector;
 use crate::id::Slot;
-use crate::limits::WALK_MAX;
+use crate::limits::{PAYLOAD_MAX, RECORD_OVERHEAD, WALK_MAX};
 use crate::teeth::Tooth;
 use crate::wire::{Envelope, Kind, MapShape, Push, PushFixed, Reject, Writer};
 
+/// Own writes to be pushed: a memory of the last walk, derived from the log.
+#[derive(Default)]
+pub(super) struct Fresh {
+    /// Behind which (counter, log position), and up to which log position.
+    range: ((u64, u64), u64),
+    records: Vec<Position, { PAYLOAD_MAX / RECORD_OVERHEAD + 1 }>,
+}
+
 impl<const N: usize> Map<'_, N> {
     /// Whether `to` has not been pushed our newest writes. Who may not write has none: what rises in its slot's counter
-    /// are writes of an earlier life, or of another server in the slot.
+    /// are writes of an earlier life, or of another server in the slot. A peer never heard is pushed nothing: a push
+    /// names its receiver's life (R4.4), or one of a life of ours that is over could reach a new life of the peer's that
+    /// does not know so.
     pub fn owes_push(&self, to: Slot) -> bool {
+        let peer = &self.state.peers[to.index()];
         matches!(self.state.phase, Phase::Active { .. })
-            && self.state.peers[to.index()].pushed.0 < self.state.version.get(self.state.slot)
+            && peer.life.is_known()
+            && peer.pushed.0 < self.state.version.get(self.state.slot)
     }
 
     /// Returns how many of our own writes `to` has not been pushed, at most: an upper bound from counters.
@@ -31,7 +46,8 @@ impl<const N: usize> Map<'_, N> {
     pub fn write_push(&mut self, to: Slot, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let me = self.state.slot;
         let newest = self.state.version.get(me);
-        let (pushed, pushed_head) = self.state.peers[to.index()].pushed;
+        let peer = &self.state.peers[to.index()];
+        let ((pushed, pushed_head), life) = (peer.pushed, peer.life.id);
         if !self.owes_push(to) {
             return None;
         }
@@ -46,10 +62,8 @@ impl<const N: usize> Map<'_, N> {
             && head - pushed_head <= WALK_MAX;
         let mut count = 0;
         if complete {
-            for (_, at, mark) in self.log.walk(&self.table, pushed_head, head) {
-                if mark.dot.slot != me || mark.dot.counter <= pushed {
-                    continue;
-                }
+            self.gather_fresh((pushed, pushed_head), head);
+            for &at in &self.fresh.records {
                 if writer.room() < record_len || self.broken(Tooth::PushTruncated) && count == 1 {
                     complete = self.broken(Tooth::PushTruncated);
                     break;
@@ -75,7 +89,26 @@ impl<const N: usize> Map<'_, N> {
         );
         let len = if complete { writer.len() } else { fixed_at + size_of::<PushFixed>() };
         self.state.peers[to.index()].pushed = (newest, head);
-        Some((self.envelope(Kind::Push, 0), len))
+        Some((self.envelope(Kind::Push, life), len))
+    }
+
+    /// Finds our own writes behind `from`: once for all the peers that have been pushed as much.
+    ///
+    /// The walk passes every server's changes to find ours, so without this a push to 63 peers would cost 63 walks. One
+    /// record more than fits a packet is enough to see that it does not. Every change moves the head, so while the head
+    /// stands the records are where they were.
+    fn gather_fresh(&mut self, from: (u64, u64), head: u64) {
+        if self.fresh.range == (from, head) {
+            return;
+        }
+        let me = self.state.slot;
+        self.fresh.range = (from, head);
+        self.fresh.records.clear();
+        for (_, at, mark) in self.log.walk(&self.table, from.1, head) {
+            if mark.dot.slot == me && mark.dot.counter > from.0 && self.fresh.records.push(at).is_err() {
+                break;
+            }
+        }
     }
 
     /// Takes an author's push. Returns whether something before it was missed, so that a pull is due.

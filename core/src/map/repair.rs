@@ -315,15 +315,14 @@ impl<'a, const N: usize> Map<'a, N> {
         }
     }
 
-    /// Whether `dot` is of an earlier life of a server that started before it had met everyone: what the exchange of
-    /// older records brings, unless we are first (R4.2).
+    /// Whether our version may cover `dot` unseen because its author's next life started before it had met everyone:
+    /// the exchange of older records brings it, unless we are first (R4.2). Of a life that we have not heard from since
+    /// it started, nobody has told us how.
     fn is_unmet_past(&self, dot: Dot) -> bool {
-        let generation = if dot.slot == self.state.slot {
-            self.state.life.generation
-        } else {
-            self.state.peers[dot.slot.index()].life.generation
-        };
-        self.started_unmet(dot.slot) && dot.generation() < generation
+        let generation = (self.state.version.get(dot.slot) >> 32) as u32;
+        let peer = &self.state.peers[dot.slot.index()];
+        let heard = dot.slot == self.state.slot || peer.active && peer.life.generation >= generation;
+        dot.generation() < generation && (!heard || self.started_unmet(dot.slot))
     }
 
     fn started_unmet(&self, slot: Slot) -> bool {
@@ -335,7 +334,7 @@ impl<'a, const N: usize> Map<'a, N> {
     }
 
     fn cause_of(&self, dot: Dot) -> Cause {
-        let unmet = self.started_unmet(dot.slot);
+        let unmet = self.started_unmet(dot.slot) || self.is_unmet_past(dot);
         if self.state.conflicted.contains(dot.slot) {
             Cause::SlotConflict
         } else if unmet {
@@ -370,8 +369,9 @@ impl<'a, const N: usize> Map<'a, N> {
     /// Fills `frame` with a report. Returns its header and length, or `None` when none is due.
     pub fn write_report(&mut self, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let report = self.state.repairs.reports.pop()?;
+        let life = self.state.peers[report.owner.index()].life;
         let mut writer = Writer::new(frame)?;
-        if writer.room() < size_of::<MapShape>() + self.shape.record_len() {
+        if !life.is_known() || writer.room() < size_of::<MapShape>() + self.shape.record_len() {
             return None;
         }
         let at = writer.reserve::<MapShape>();
@@ -379,7 +379,7 @@ impl<'a, const N: usize> Map<'a, N> {
             writer.put(&word.to_le_bytes());
         }
         writer.fill(at, &MapShape::new(&self.shape, 1));
-        Some((self.envelope(Kind::Report, 0), writer.len()))
+        Some((self.envelope(Kind::Report, life.id), writer.len()))
     }
 
     /// Takes records that a peer lacks though its version covers them; as their owner we put or remove them.

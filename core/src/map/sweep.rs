@@ -16,6 +16,10 @@ impl<const N: usize> Map<'_, N> {
         if self.state.sweep_at == 0 {
             self.state.held_next = self.state.version;
             self.state.sweep_collects = self.may_collect();
+            // Tombstones alone, and none may leave yet: there is nothing to find.
+            if !self.state.sweep_collects && self.state.held == self.state.version {
+                return;
+            }
         }
         let orphaned = self.orphaned();
         let end = self.table.high_water().min(self.state.sweep_at.saturating_add(positions as u32));

@@ -327,7 +327,7 @@ impl<'a, const N: usize> Map<'a, N> {
         old: (&Mark, Position),
         sender: &VersionVector<N>,
     ) -> Ordering {
-        if self.broken(Tooth::PublishedOrder) && new.0.dot != old.0.dot {
+        if self.broken(Tooth::PublishedOrder) && new.0.dot.slot != old.0.dot.slot {
             if sender.covers(old.0.dot) {
                 return Ordering::Greater;
             }

@@ -85,15 +85,7 @@ impl Kind {
 
     /// Whether a packet of this kind must name the life of the server that it was computed for (rule R4.4).
     pub const fn is_bound(self) -> bool {
-        matches!(
-            self,
-            Self::Delta
-                | Self::Digest
-                | Self::Repair
-                | Self::HistoryAsk
-                | Self::HistoryAnswer
-                | Self::LifeNotice
-        )
+        !matches!(self, Self::Version)
     }
 
     fn from_byte(byte: u8) -> Option<Self> {

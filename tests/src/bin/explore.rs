@@ -1,104 +1,51 @@
 //! scratch
 use popmap_tests::explore::*;
-fn run<const N: usize>(scope: &Scope, n: usize) {
-    let report = search::<N>(scope, n);
-    println!("{report}");
-    if let Some((v, t)) = report.found {
-        println!("{v}");
-        println!("{}", trace::explain::<N>(scope, trace::numbered(&t)));
-    }
-}
-#[cfg(popmap_teeth)]
-fn teeth(n: u64) {
-    for &tooth in popmap_core::Tooth::ALL {
+fn rand(seeds: std::ops::Range<u64>, change: impl Fn(&mut Scope)) -> bool {
         let t = std::time::Instant::now();
-        let mut found = 0;
-        for seed in 0..n {
+        let n = seeds.end - seeds.start;
+        for seed in seeds {
             let mut scope = random::scope_of(seed, "random");
-            scope.tooth = Some(tooth);
-            if let Some((v, trace)) = random::run::<4>(&scope, seed, 120) {
-                if found == 0 {
-                println!("{tooth:?} seed {seed}: {v} after {:?}", t.elapsed());
-                println!("{}", trace::explain::<4>(&scope, trace)); }
-                found += 1;
-                if found > 20 { break; }
-            }
-        }
-        println!("{tooth:?} {found} of {n} {:?}", t.elapsed());
-    }
-}
-const ALL: &[Restart] = &[Restart::Kept, Restart::LostGreater, Restart::LostLesser];
-fn main() {
-    let n: usize = std::env::args().nth(1).map_or(1_000_000, |s| s.parse().unwrap());
-    if std::env::args().nth(2).is_some_and(|w| w == "r") {
-        let t = std::time::Instant::now();
-        let base: u64 = std::env::args().nth(3).map_or(0, |s| s.parse().unwrap());
-        for seed in base..base + n as u64 {
-            let scope = random::scope_of(seed, "random");
-            if let Some((v, trace)) = random::run::<4>(&scope, seed, 120) {
+            change(&mut scope);
+            if let Some((v, trace)) = random::run(&scope, seed, 120) {
                 println!("seed {seed}: {v} after {:?}", t.elapsed());
-                println!("{}", trace::explain::<4>(&scope, trace));
-                return;
+                println!("{}", trace::explain(&scope, trace));
+                return true;
             }
         }
         println!("{n} runs {:?}", t.elapsed());
+        false
+}
+fn main() {
+    let n: usize = std::env::args().nth(1).map_or(1_000_000, |s| s.parse().unwrap());
+    let which = std::env::args().nth(2).unwrap_or_default();
+    if which == "r" {
+        let base: u64 = std::env::args().nth(3).map_or(0, |s| s.parse().unwrap());
+        rand(base..base + n as u64, |_| {});
         return;
     }
     #[cfg(popmap_teeth)]
-    if std::env::args().nth(2).is_some_and(|w| w == "t") { teeth(n as u64); return; }
-    let which = std::env::args().nth(2).unwrap_or_default();
-    let mut scope = Scope::new("async", 2);
-    scope.budget = Budget { puts: 3, asks: 2, serves: 3, ..Budget::default() };
-    if which.is_empty() || which == "1" {
-        run::<3>(&scope, n);
+    {
+        for &tooth in popmap_core::Tooth::ALL {
+            if !which.is_empty() && !which.contains(&format!("{tooth:?}")) { continue; }
+            for mut scope in scopes::all(if std::env::var_os("LONG").is_some() { scopes::Reach::Long } else { scopes::Reach::Short }) {
+                scope.tooth = Some(tooth);
+                let report = search(&scope, n);
+                if let Some((v, t)) = report.found {
+                    println!("{tooth:?}: CAUGHT in {}: {v} {} states {:.2}s", scope.name, report.states, report.seconds);
+                    println!("{}", trace::explain(&scope, t));
+                } else { println!("{tooth:?}: not in {} {:.2}s", scope.name, report.seconds); }
+            }
+            rand(0..n as u64/20, |scope| scope.tooth = Some(tooth));
+        }
+        return;
     }
-    let mut scope = Scope::new("requested", 2);
-    scope.budget = Budget { puts: 3, requests: 2, serves: 3, syncs: 1, checkpoints: 1, ..Budget::default() };
-    if which.is_empty() || which == "2" {
-        run::<3>(&scope, n);
-    }
-    let mut scope = Scope::new("push", 2);
-    scope.budget = Budget { puts: 3, pushes: 3, syncs: 2, ..Budget::default() };
-    if which.is_empty() || which == "3" {
-        run::<3>(&scope, n);
-    }
-    let mut scope = Scope::new("crash", 2);
-    scope.restarts = ALL;
-    scope.budget =
-        Budget { puts: 3, asks: 1, serves: 1, pushes: 1, syncs: 3, crashes: 2, ..Budget::default() };
-    if which.is_empty() || which == "4" {
-        run::<3>(&scope, n);
-    }
-    let mut scope = Scope::new("collect", 1);
-    scope.restarts = ALL;
-    scope.budget = Budget {
-        puts: 2,
-        removes: 1,
-        serves: 1,
-        requests: 1,
-        syncs: 5,
-        sweeps: 3,
-        ticks: 2,
-        crashes: 0,
-        ..Budget::default()
-    };
-    if which.is_empty() || which == "5" {
-        run::<3>(&scope, n);
-    }
-    let mut scope = Scope::new("collect2", 1);
-    scope.restarts = ALL;
-    scope.budget = Budget {
-        puts: 2,
-        removes: 1,
-        serves: 1,
-        requests: 1,
-        syncs: 5,
-        sweeps: 3,
-        ticks: 2,
-        crashes: 1,
-        ..Budget::default()
-    };
-    if which.is_empty() || which == "6" {
-        run::<2>(&scope, n);
+    for scope in scopes::all(if std::env::var_os("LONG").is_some() { scopes::Reach::Long } else { scopes::Reach::Short }) {
+        if !which.is_empty() && !scope.name.contains(&which) { continue; }
+        let report = search(&scope, n);
+        println!("{report}");
+        if let Some((v, t)) = report.found {
+            println!("{v}");
+            println!("{}", trace::explain(&scope, t));
+        }
     }
 }

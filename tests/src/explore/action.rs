@@ -42,6 +42,8 @@ pub enum Action {
     Request { from: u8, to: u8 },
     /// `to` pulls all of what it lacks from `from`, over a network that loses nothing.
     Sync { from: u8, to: u8 },
+    /// Everyone pulls from everyone, over a network that loses nothing.
+    Round,
     /// A local write.
     Put { at: u8, key: u8 },
     /// A local delete.
@@ -69,6 +71,7 @@ impl fmt::Display for Action {
             Self::Push { from, to } => write!(f, "S{from} pushes to S{to}"),
             Self::Request { from, to } => write!(f, "S{from}'s request reaches S{to} at once"),
             Self::Sync { from, to } => write!(f, "S{to} pulls everything from S{from}, without loss"),
+            Self::Round => write!(f, "everyone pulls from everyone, without loss"),
             Self::Put { at, key } => write!(f, "S{at} puts k{key}"),
             Self::Remove { at, key } => write!(f, "S{at} removes k{key}"),
             Self::Checkpoint { at } => write!(f, "S{at} notes a checkpoint"),
@@ -91,6 +94,7 @@ pub struct Budget {
     pub pushes: u8,
     pub requests: u8,
     pub syncs: u8,
+    pub rounds: u8,
     pub checkpoints: u8,
     pub sweeps: u8,
     pub ticks: u8,
@@ -108,6 +112,7 @@ impl Budget {
         pushes: u8::MAX,
         requests: u8::MAX,
         syncs: u8::MAX,
+        rounds: u8::MAX,
         checkpoints: u8::MAX,
         sweeps: u8::MAX,
         ticks: u8::MAX,
@@ -124,6 +129,7 @@ impl Budget {
             Action::Push { .. } => &mut self.pushes,
             Action::Request { .. } => &mut self.requests,
             Action::Sync { .. } => &mut self.syncs,
+            Action::Round => &mut self.rounds,
             Action::Put { .. } => &mut self.puts,
             Action::Remove { .. } => &mut self.removes,
             Action::Checkpoint { .. } => &mut self.checkpoints,

@@ -9,6 +9,7 @@ mod packet;
 pub mod random;
 mod replicas;
 pub mod scope;
+pub mod scopes;
 mod search;
 mod settle;
 pub mod trace;

@@ -23,10 +23,10 @@ const SETTLE_EVERY: u32 = 25;
 
 /// How likely each kind of action is, relative to the others.
 #[derive(Clone, Debug)]
-struct Mix([u64; 14]);
+struct Mix([u64; 15]);
 
 /// The weights of an even mix, in the order of [`pick`].
-const EVEN: [u64; 14] = [20, 20, 10, 14, 8, 4, 4, 10, 4, 3, 4, 2, 1, 1];
+const EVEN: [u64; 15] = [20, 20, 10, 14, 8, 4, 4, 10, 4, 3, 4, 2, 1, 1, 1];
 
 impl Mix {
     fn draw(rng: &mut Rng) -> Self {
@@ -37,7 +37,7 @@ impl Mix {
 /// Draws the bounds of the run of `seed`.
 pub fn scope_of(seed: u64, name: &'static str) -> Scope {
     let mut rng = Rng::new(seed ^ 0x5c09e);
-    let mut scope = Scope::new(name, 1 + rng.below(3) as usize);
+    let mut scope = Scope::new(name, [2, 3, 4, 4][rng.below(4) as usize], 1 + rng.below(3) as usize);
     scope.room = [Room::Apart, Room::Beside, Room::Two][rng.below(3) as usize];
     scope.window = 1 + rng.below(4) as u16;
     scope.ticks_per_quarantine = 1 + rng.below(3) as u8;
@@ -51,7 +51,18 @@ pub fn scope_of(seed: u64, name: &'static str) -> Scope {
 }
 
 /// Runs `steps` random steps of `seed` in `scope`. Returns the violation and how it came about, if there was one.
-pub fn run<const N: usize>(scope: &Scope, seed: u64, steps: u32) -> Option<(Violation, Steps)> {
+///
+/// # Panics
+/// When the code under test does.
+pub fn run(scope: &Scope, seed: u64, steps: u32) -> Option<(Violation, Steps)> {
+    match scope.slots {
+        2 => run_here::<2>(scope, seed, steps),
+        3 => run_here::<3>(scope, seed, steps),
+        _ => run_here::<4>(scope, seed, steps),
+    }
+}
+
+fn run_here<const N: usize>(scope: &Scope, seed: u64, steps: u32) -> Option<(Violation, Steps)> {
     let mut rng = Rng::new(seed);
     let mix = Mix::draw(&mut rng);
     let words = Map::<N>::words(scope.capacity, &SHAPE);
@@ -112,6 +123,7 @@ fn pick<const N: usize>(world: &World<N>, mix: &Mix, rng: &mut Rng) -> Option<Ac
         12 => {
             Action::Crash { at, how: [Restart::Kept, Restart::LostGreater, Restart::LostLesser][rng.below(3) as usize] }
         }
+        13 => Action::Round,
         _ => Action::Live { at, set: rng.below(1 << N) as u8 },
     })
 }

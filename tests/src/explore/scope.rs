@@ -29,6 +29,8 @@ pub enum Room {
 pub struct Scope {
     /// For printing.
     pub name: &'static str,
+    /// Replicas: 2 to 4.
+    pub slots: usize,
     /// Keys that are written.
     pub keys: usize,
     /// Records that a map holds at most.
@@ -47,6 +49,8 @@ pub struct Scope {
     pub prelude: Vec<Action>,
     /// Whether replicas that exchange everything become equal; not so when a record does not fit.
     pub converges: bool,
+    /// Whether R6 is asked of every state, or only that replicas converge.
+    pub checks_r6: bool,
     /// One state in so many is run on to quiescence.
     pub settle_one_in: u64,
     /// The rule to break.
@@ -56,9 +60,10 @@ pub struct Scope {
 
 impl Scope {
     /// A scope in which nothing may happen yet.
-    pub fn new(name: &'static str, keys: usize) -> Self {
+    pub fn new(name: &'static str, slots: usize, keys: usize) -> Self {
         Self {
             name,
+            slots,
             keys,
             capacity: keys + 1,
             room: Room::Apart,
@@ -68,6 +73,7 @@ impl Scope {
             restarts: &[],
             prelude: Vec::new(),
             converges: true,
+            checks_r6: true,
             settle_one_in: 1,
             #[cfg(popmap_teeth)]
             tooth: None,

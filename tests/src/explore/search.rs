@@ -12,8 +12,9 @@ use super::action::Action;
 use super::hash::Seen;
 use super::replicas::{Owned, Shared, storages};
 use super::scope::{SHAPE, Scope};
-use super::settle::{pairs, settle};
-use super::world::{Step, World, first_life};
+use super::trace::{Steps, numbered};
+use super::settle::settle;
+use super::world::{Step, World, first_life, pairs};
 use crate::checker::Violation;
 
 /// What a search found.
@@ -34,7 +35,7 @@ pub struct Report {
     /// The bound on states ended the search.
     pub capped: bool,
     /// The property that does not hold, and how to get there.
-    pub found: Option<(Violation, Vec<Action>)>,
+    pub found: Option<(Violation, Steps)>,
 }
 
 impl std::fmt::Display for Report {
@@ -61,9 +62,17 @@ struct Search<const N: usize> {
 }
 
 /// Explores every state of `scope`, at most `states_max`, and stops at the first violation.
-pub fn search<const N: usize>(scope: &Scope, states_max: usize) -> Report {
+///
+/// # Panics
+/// When the scope's number of slots is not from 2 to 4, or the code under test panics.
+pub fn search(scope: &Scope, states_max: usize) -> Report {
     // One frame of the recursion holds copies of replicas: the depth is bounded, but not by the stack of a test thread.
-    let run = || search_here::<N>(scope.clone(), states_max);
+    let run = || match scope.slots {
+        2 => search_here::<2>(scope.clone(), states_max),
+        3 => search_here::<3>(scope.clone(), states_max),
+        4 => search_here::<4>(scope.clone(), states_max),
+        slots => panic!("{slots} slots"),
+    };
     std::thread::scope(|threads| {
         let builder = std::thread::Builder::new().stack_size(1 << 30);
         let handle = builder.spawn_scoped(threads, run).expect("a thread");
@@ -107,7 +116,7 @@ fn search_here<const N: usize>(scope: Scope, states_max: usize) -> Report {
         depth: search.depth,
         seconds: started.elapsed().as_secs_f64(),
         capped: search.seen.len() >= states_max,
-        found: result.err().map(|violation| (violation, search.trace)),
+        found: result.err().map(|violation| (violation, numbered(&search.trace))),
     }
 }
 
@@ -188,6 +197,9 @@ pub fn actions<const N: usize>(world: &World<N>, maps: [&Map<'_, N>; N]) -> Vec<
     }
     if budget.ticks > 0 {
         all.push(Action::Tick);
+    }
+    if budget.rounds > 0 {
+        all.push(Action::Round);
     }
     all
 }

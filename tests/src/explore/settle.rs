@@ -7,7 +7,7 @@ use popmap_core::{Phase, Slot, SlotSet};
 
 use super::packet::{FRAME_MAX, seal};
 use super::replicas::{Owned, Replicas};
-use super::world::{World, pull};
+use super::world::{World, pairs, pull};
 use super::{Label, scope::SHAPE};
 use crate::checker::{Snapshot, Violation, violated};
 
@@ -38,10 +38,10 @@ pub fn settle<'o, const N: usize>(
                 world.ledger.note(maps.map(at), &world.seen[at], &after)?;
                 world.seen[at] = after;
             }
-            world.ledger.check(&world.seen)?;
+            world.check()?;
         }
         let same = |(a, b): (&Snapshot<N>, &Snapshot<N>)| a.hash == b.hash;
-        let started = |at: usize| maps.map(at).phase() == Phase::Active { expired: false };
+        let started = |at: usize| matches!(maps.map(at).phase(), Phase::Active { .. });
         if before.iter().zip(&world.seen).all(same) {
             if !world.scope.converges {
                 return Ok(());
@@ -77,10 +77,4 @@ fn check_silent<const N: usize>(maps: &mut Owned<'_, N>) -> Result<(), Violation
         }
     }
     Ok(())
-}
-
-/// Every ordered pair of replicas.
-pub fn pairs<const N: usize>() -> impl Iterator<Item = (u8, u8)> {
-    let n = u8::try_from(N).expect("few replicas");
-    (0..n).flat_map(move |a| (0..n).filter(move |&b| a != b).map(move |b| (a, b)))
 }

@@ -25,7 +25,19 @@ pub fn numbered(actions: &[Action]) -> Steps {
 ///
 /// # Errors
 /// The violation, on the way or when the replicas settle at the end.
-pub fn replay<const N: usize>(
+pub fn replay(
+    scope: &Scope,
+    steps: &[(u32, Action)],
+    log: Option<&mut String>,
+) -> Result<(), Violation> {
+    match scope.slots {
+        2 => replay_here::<2>(scope, steps, log),
+        3 => replay_here::<3>(scope, steps, log),
+        _ => replay_here::<4>(scope, steps, log),
+    }
+}
+
+fn replay_here<const N: usize>(
     scope: &Scope,
     steps: &[(u32, Action)],
     log: Option<&mut String>,
@@ -92,9 +104,9 @@ fn print_step<const N: usize>(
 }
 
 /// Leaves out every step that the violation does not need, and returns what is left with the violation it ends in.
-pub fn shrink<const N: usize>(scope: &Scope, steps: Steps) -> (Steps, Violation) {
+pub fn shrink(scope: &Scope, steps: Steps) -> (Steps, Violation) {
     let mut steps = steps;
-    let mut violation = replay::<N>(scope, &steps, None).expect_err("a trace that ends in a violation");
+    let mut violation = replay(scope, &steps, None).expect_err("a trace that ends in a violation");
     let mut span = steps.len().div_ceil(2).max(1);
     loop {
         let mut at = 0;
@@ -102,7 +114,7 @@ pub fn shrink<const N: usize>(scope: &Scope, steps: Steps) -> (Steps, Violation)
         while at < steps.len() {
             let mut fewer = steps.clone();
             fewer.drain(at..(at + span).min(steps.len()));
-            match replay::<N>(scope, &fewer, None) {
+            match replay(scope, &fewer, None) {
                 Err(other) => (steps, violation, shorter) = (fewer, other, true),
                 Ok(()) => at += span,
             }
@@ -116,9 +128,9 @@ pub fn shrink<const N: usize>(scope: &Scope, steps: Steps) -> (Steps, Violation)
 }
 
 /// Returns a shrunk trace in words: each step, what it sent, and what every replica then holds.
-pub fn explain<const N: usize>(scope: &Scope, steps: Steps) -> String {
-    let (steps, violation) = shrink::<N>(scope, steps);
+pub fn explain(scope: &Scope, steps: Steps) -> String {
+    let (steps, violation) = shrink(scope, steps);
     let mut log = String::new();
-    let _ = replay::<N>(scope, &steps, Some(&mut log));
+    let _ = replay(scope, &steps, Some(&mut log));
     format!("{violation}\nin {} steps of scope {}:\n{log}\n{steps:?}", steps.len(), scope.name)
 }

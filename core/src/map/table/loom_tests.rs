@@ -4,8 +4,8 @@
 //! of [`Reader`](super::super::Reader). Preemptions are bounded: the number of times that a thread is stopped although
 //! it could go on. Which value a load sees is never bounded. A reader writes nothing, so one stands for any number.
 //!
-//! Every key of a model has the mix zero (see [`flat_key`]): same home, same fingerprint, so that a lookup of one
-//! meets the slots of all.
+//! Nearly every key has the mix zero (see [`key`]): same home, same fingerprint, so that a lookup of one meets the
+//! slots of all.
 
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
@@ -20,11 +20,11 @@ use crate::wire::Shape;
 const SHAPE: Shape = Shape { schema: 1, value_len: 8 };
 /// Few, because each is a branch of the model.
 const TRIES: u32 = 2;
+const SPREAD: u64 = 20;
 
-fn flat_key(n: u64) -> Key {
-    let key = Key::from_words([n, 0xd1b5_4a32_d192_ed03]);
-    assert_eq!(key.mix(), 0);
-    key
+/// A key below [`SPREAD`] has the mix zero; those from there on have mixes, and so fingerprints, of their own.
+fn key(n: u64) -> Key {
+    if n < SPREAD { Key::from_words([n, 0xd1b5_4a32_d192_ed03]) } else { Key::from_name(&[n as u8]) }
 }
 
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
@@ -53,32 +53,31 @@ impl Shared {
 
     /// Writes `key` as the `change`-th change: slot, counter, term and value are made of the two.
     fn write(&self, n: u64, change: u64) {
-        let (table, key) = (self.table(), flat_key(n));
-        let at = table.find(key, 0).or_else(|| table.insert(key, 0)).expect("there is room");
-        let mark = Mark {
-            dot: Dot { slot: Slot::at(n as usize), counter: change },
-            term: change as u32,
-            tombstone: false,
-        };
-        table.write(at, Stamp::new(change, 0), &mark, [n << 32 | change].into_iter());
+        let (table, key) = (self.table(), key(n));
+        let found = table.find(key, key.mix()).or_else(|| table.insert(key, key.mix()));
+        let dot = Dot { slot: Slot::at(n as usize), counter: change };
+        let mark = Mark { dot, term: change as u32, tombstone: false };
+        let value = [n << 32 | change].into_iter();
+        table.write(found.expect("there is room"), Stamp::new(change, 0), &mark, value);
+    }
+
+    fn find(&self, n: u64) -> Position {
+        self.table().find(key(n), key(n).mix()).expect("missed")
     }
 
     fn remove(&self, n: u64, change: u64) {
-        let table = self.table();
-        let at = table.find(flat_key(n), 0).expect("only what is there is removed");
-        table.remove(at, 0, Stamp::new(change, 0));
+        self.table().remove(self.find(n), key(n).mix(), Stamp::new(change, 0));
     }
 
     fn restamp(&self, n: u64, change: u64) {
-        let table = self.table();
-        table.restamp(table.find(flat_key(n), 0).expect("it is there"), change);
+        self.table().restamp(self.find(n), change);
     }
 
     /// Looks a key up; returns the change that it was found at. Panics when the record is torn.
     fn read(&self, n: u64) -> Result<u64, Lookup> {
         let mut value = [0; 8];
         let reader = Reader::new(self.table(), SHAPE);
-        match reader.get_within(flat_key(n), &mut value, TRIES) {
+        match reader.get_within(key(n), &mut value, TRIES) {
             Lookup::Found(meta) => Ok(whole(n, &value, meta.dot, meta.term)),
             nothing => Err(nothing),
         }
@@ -162,24 +161,49 @@ fn a_reused_slot_is_never_taken_for_its_last_key() {
     reuse(3, 2);
 }
 
+/// Returns the key whose entry shares a word of the index with that of key 1, which is the first in the table.
+fn neighbour(words: &[u64], mut spread: impl Iterator<Item = u64>) -> u64 {
+    let index = &words[TABLE_HEADER_WORDS..][..BUCKET_WORDS];
+    let (word, shift) = index
+        .iter()
+        .flat_map(|word| [(word, 0), (word, 32)])
+        .find(|(w, s)| *w >> s & 0xffff_ffff == 1)
+        .expect("key 1 is entered");
+    let other = (word >> (32 - shift)) as u32;
+    assert_ne!(other, 0, "the neighbouring entry is in use");
+    // Positions are given out in order, and 13 of them take 4 bits of an entry.
+    spread.nth((other & 15) as usize - 2).expect("as many as positions")
+}
+
 /// Key 1 stays while its neighbour in the same word of the index leaves and another key takes that place.
 #[test]
 fn a_key_that_stays_is_found() {
-    let words = prepared(2, |shared| {
-        shared.write(2, 1);
-        shared.write(1, 2);
+    let spread = SPREAD..SPREAD + 12;
+    let set_up = spread.clone();
+    let words = prepared(13, move |shared| {
+        shared.write(1, 1);
+        set_up.clone().for_each(|n| shared.write(n, n));
     });
-    explore(3, move || {
-        let shared = Shared::restored(&words, 2);
+    let leaving = neighbour(&words, spread);
+    explore(6, move || {
+        let shared = Shared::restored(&words, 13);
         let reader = shared.clone();
-        let reader = thread::spawn(move || match reader.read(1) {
-            Ok(change) => assert_eq!(change, 2),
-            nothing => assert_eq!(nothing, Err(Lookup::Busy), "missed"),
+        let reader = thread::spawn(move || {
+            for _ in 0..2 {
+                match reader.read(1) {
+                    Ok(change) => assert_eq!(change, 1),
+                    nothing => assert_eq!(nothing, Err(Lookup::Busy), "missed"),
+                }
+            }
         });
-        shared.remove(2, 3);
-        shared.restamp(1, 4);
-        shared.write(3, 5);
+        shared.remove(leaving, 50);
+        shared.restamp(1, 51);
+        shared.write(2, 52);
         reader.join().unwrap();
+        assert_eq!(
+            (shared.read(1), shared.read(2), shared.read(leaving)),
+            (Ok(1), Ok(52), Err(Lookup::Absent))
+        );
     });
 }
 
@@ -187,13 +211,12 @@ fn a_key_that_stays_is_found() {
 #[test]
 fn a_key_that_was_passed_on_is_found() {
     let words = prepared(17, |shared| (1..=17).for_each(|n| shared.write(n, n)));
-    explore(3, move || {
+    explore(6, move || {
         let shared = Shared::restored(&words, 17);
         let reader = shared.clone();
         // One slot at a time would be a model of sixteen slots: the key's own is enough.
         let reader = thread::spawn(move || {
-            let at = reader.table().find(flat_key(16), 0).expect("missed");
-            assert_eq!(at, 15);
+            assert_eq!(reader.find(16), 15);
         });
         shared.remove(17, 20);
         shared.remove(3, 21);

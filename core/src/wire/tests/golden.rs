@@ -192,10 +192,11 @@ fn a_delta_that_is_cut() {
 #[test]
 fn a_push() {
     let mut map = active();
+    take(&mut map, &bare_version()).unwrap();
     map.put(KEY_A, &[0x11; 12]).unwrap();
     map.put(KEY_B, &[0x22; 12]).unwrap();
     let golden = sealed(&[
-        &ours(3, CAUGHT_UP, 0),
+        &ours(3, CAUGHT_UP, PEER_LIFE.id),
         &shape(2),
         &[0, 0, 0, 0, 0, 0, 0, 0], // from 0
         &[2, 0, 0, 0, 5, 0, 0, 0], // to generation 5, sequence 2
@@ -205,7 +206,7 @@ fn a_push() {
         &record(KEY_B, [5, 2], 1, 1, 0, 0x22),
     ]);
     assert_eq!(written(&mut map, |map, frame| map.write_push(PEER, frame)), golden);
-    let Body::Push(body) = opened(&golden, Kind::Push, flag::CAUGHT_UP, 0) else { panic!("a push") };
+    let Body::Push(body) = opened(&golden, Kind::Push, flag::CAUGHT_UP, PEER_LIFE.id) else { panic!("a push") };
     assert_eq!((body.fixed.from.get(), body.fixed.to.get()), (0, 5 << 32 | 2));
     assert_eq!(body.fixed.floor.get(), 0);
     assert_record(&body.records, 1, KEY_B, (1, 5 << 32 | 2), 1, 0x22);
@@ -329,9 +330,9 @@ fn a_report() {
     let absent = record(key.unwrap(), [3, 1], 1, 2, 0, 0x33);
     written(&mut map, |map, frame| map.write_digest(PEER, frame));
     take(&mut map, &answer(&absent)).unwrap();
-    let golden = sealed(&[&ours(6, CAUGHT_UP, 0), &shape(1), &absent]);
+    let golden = sealed(&[&ours(6, CAUGHT_UP, PEER_LIFE.id), &shape(1), &absent]);
     assert_eq!(written(&mut map, Map::write_report), golden);
-    let Body::Report(body) = opened(&golden, Kind::Report, flag::CAUGHT_UP, 0) else { panic!("a report") };
+    let Body::Report(body) = opened(&golden, Kind::Report, flag::CAUGHT_UP, PEER_LIFE.id) else { panic!("a report") };
     assert_record(&body.records, 0, key.unwrap(), (2, 3 << 32 | 1), 1, 0x33);
 }
 
