@@ -7,7 +7,8 @@
 //!   version covers is *lost*: everybody who knew of it has lost their memory. Nobody is held to a lost write, for
 //!   there is nothing that replicas could differ about; should it come back to any table from a packet still in
 //!   flight, everybody is held to it again.
-//! - **No resurrection** Once a tombstone was collected anywhere, no table shows a lesser record at its key.
+//! - **No resurrection** Once a tombstone was collected anywhere, no table shows a lesser record at its key, until the
+//!   tombstone itself is lost.
 //! - **Dots** No two different writes have the same dot, unless the first is lost.
 //! - **Versions** never fall within a life, generations neither; HELD covers the version and every dot in the table.
 
@@ -185,6 +186,14 @@ impl Ledger {
     /// # Errors
     /// The first property that does not hold.
     pub fn check<const N: usize>(&mut self, replicas: &[Snapshot<N>; N]) -> Result<(), Violation> {
+        for (key, place) in self.collected.iter_mut().enumerate() {
+            let known = |held: &Held, replica: &Snapshot<N>| {
+                replica.version.covers(held.dot)
+                    || replica.table[key].is_some_and(|here| here.dot == held.dot)
+            };
+            // Lost like any other write, when nobody is left who knew of it.
+            *place = place.filter(|held| replicas.iter().any(|replica| known(held, replica)));
+        }
         for (key, collected) in self.collected.iter().enumerate() {
             let Some(collected) = collected else { continue };
             for (at, replica) in replicas.iter().enumerate() {
@@ -204,7 +213,8 @@ impl Ledger {
             let at_key = usize::from(key);
             let held_at = |replica: &Snapshot<N>| replica.table[at_key];
             let shown = |held: Option<Held>| held.is_some_and(|held| held.dot == write.dot);
-            let known = |replica: &Snapshot<N>| shown(held_at(replica)) || !lost && replica.version.covers(write.dot);
+            let known =
+                |replica: &Snapshot<N>| shown(held_at(replica)) || !lost && replica.version.covers(write.dot);
             let lost = !replicas.iter().any(known);
             self.writes[i].lost = lost;
             if lost || self.covers(at_key, self.collected[at_key].as_ref(), &write) {

@@ -166,7 +166,12 @@ impl<const N: usize> Map<'_, N> {
             self.table.copy_out(at, writer.claim(record_len));
             count += 1;
         }
-        let news = self.state.version.exceeding(theirs);
+        let news = if self.broken(Tooth::PublishedOrder) {
+            // The published rule needs all of the sender's version.
+            self.state.version.occupied()
+        } else {
+            self.state.version.exceeding(theirs)
+        };
         let complete = reached == head && writer.sparse(&self.state.version, news);
         if !complete {
             writer.put(&[0; 8]);

@@ -10,11 +10,11 @@ use core::cmp::Ordering;
 
 use heapless::Vec;
 
+use super::Map;
 use super::order::compare;
 use super::stats::Cause;
 use super::table::Position;
 use super::write::{Merged, mark_of, words_of};
-use super::Map;
 use crate::clock::{Dot, VersionVector};
 use crate::id::{Key, Slot};
 use crate::limits::{REPAIR_SCAN_MAX, SLOTS_MAX, VALUE_MAX};

@@ -1,51 +1,74 @@
-//! scratch
-use popmap_tests::explore::*;
-fn rand(seeds: std::ops::Range<u64>, change: impl Fn(&mut Scope)) -> bool {
-        let t = std::time::Instant::now();
-        let n = seeds.end - seeds.start;
-        for seed in seeds {
-            let mut scope = random::scope_of(seed, "random");
-            change(&mut scope);
-            if let Some((v, trace)) = random::run(&scope, seed, 120) {
-                println!("seed {seed}: {v} after {:?}", t.elapsed());
-                println!("{}", trace::explain(&scope, trace));
-                return true;
-            }
+//! Long explorations, beyond what a test run can afford.
+//!
+//! ```text
+//! explore exhaustive [states] [scope]   every scope with larger bounds, at most so many states in all (50,000,000)
+//! explore random [runs] [seed]          random runs from a seed on (3,000,000 from 0)
+//! explore replay seed                   one random run, printed step by step if it fails
+//! ```
+//!
+//! Ends with status 1 at the first violation, after printing the shortest trace found.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use popmap_tests::explore::scopes::{self, Reach};
+use popmap_tests::explore::{random, search, trace};
+
+/// States in all, unless told otherwise: about an hour on one core, and 3 GB.
+const STATES: usize = 50_000_000;
+/// Random runs, unless told otherwise.
+const RUNS: u64 = 3_000_000;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |place: usize| arguments.get(place).map(|text| text.replace(['_', ','], "").parse::<u64>());
+    let command = arguments.first().map_or("", String::as_str);
+    let holds = match (command, number(1).transpose(), number(2)) {
+        ("exhaustive", Ok(states), _) => {
+            let states = states.map_or(STATES, |states| usize::try_from(states).unwrap_or(usize::MAX));
+            exhaustive(states, arguments.get(2).map_or("", String::as_str))
         }
-        println!("{n} runs {:?}", t.elapsed());
-        false
+        ("random", Ok(runs), None) => random_runs(0, runs.unwrap_or(RUNS)),
+        ("random", Ok(Some(runs)), Some(Ok(seed))) => random_runs(seed, runs),
+        ("replay", Ok(Some(seed)), _) => random_runs(seed, 1),
+        _ => {
+            eprintln!("usage: explore exhaustive [states] [scope] | random [runs] [seed] | replay seed");
+            return ExitCode::from(2);
+        }
+    };
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
-fn main() {
-    let n: usize = std::env::args().nth(1).map_or(1_000_000, |s| s.parse().unwrap());
-    let which = std::env::args().nth(2).unwrap_or_default();
-    if which == "r" {
-        let base: u64 = std::env::args().nth(3).map_or(0, |s| s.parse().unwrap());
-        rand(base..base + n as u64, |_| {});
-        return;
-    }
-    #[cfg(popmap_teeth)]
-    {
-        for &tooth in popmap_core::Tooth::ALL {
-            if !which.is_empty() && !which.contains(&format!("{tooth:?}")) { continue; }
-            for mut scope in scopes::all(if std::env::var_os("LONG").is_some() { scopes::Reach::Long } else { scopes::Reach::Short }) {
-                scope.tooth = Some(tooth);
-                let report = search(&scope, n);
-                if let Some((v, t)) = report.found {
-                    println!("{tooth:?}: CAUGHT in {}: {v} {} states {:.2}s", scope.name, report.states, report.seconds);
-                    println!("{}", trace::explain(&scope, t));
-                } else { println!("{tooth:?}: not in {} {:.2}s", scope.name, report.seconds); }
-            }
-            rand(0..n as u64/20, |scope| scope.tooth = Some(tooth));
-        }
-        return;
-    }
-    for scope in scopes::all(if std::env::var_os("LONG").is_some() { scopes::Reach::Long } else { scopes::Reach::Short }) {
-        if !which.is_empty() && !scope.name.contains(&which) { continue; }
-        let report = search(&scope, n);
+
+/// Spends the states on the scopes one after another: what one leaves, the next ones share.
+fn exhaustive(states_max: usize, name: &str) -> bool {
+    let mut scopes = scopes::all(Reach::Long);
+    scopes.retain(|scope| scope.name.contains(name));
+    let (mut left, mut transitions, started) = (states_max, 0, Instant::now());
+    let mut waiting = scopes.len();
+    for scope in scopes {
+        let report = search(&scope, left / waiting);
         println!("{report}");
-        if let Some((v, t)) = report.found {
-            println!("{v}");
-            println!("{}", trace::explain(&scope, t));
+        left -= report.states.min(left);
+        waiting -= 1;
+        transitions += report.transitions;
+        if let Some((_, steps)) = report.found {
+            println!("{}", trace::explain(&scope, steps));
+            return false;
         }
     }
+    let states = states_max - left;
+    println!("in all: {states} states, {transitions} transitions, {:.0} s", started.elapsed().as_secs_f64());
+    true
+}
+
+fn random_runs(first: u64, runs: u64) -> bool {
+    let started = Instant::now();
+    for seed in first..first + runs {
+        if let Some(found) = random::check(seed) {
+            println!("{found}");
+            return false;
+        }
+    }
+    println!("{runs} runs from seed {first}, {:.0} s", started.elapsed().as_secs_f64());
+    true
 }

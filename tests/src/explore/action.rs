@@ -44,6 +44,10 @@ pub enum Action {
     Sync { from: u8, to: u8 },
     /// Everyone pulls from everyone, over a network that loses nothing.
     Round,
+    /// `from` asks `to` to compare buckets: a repair question.
+    Compare { from: u8, to: u8 },
+    /// `at` sends what repair owes: an answer, what goes back after one, or a report.
+    Repair { at: u8 },
     /// A local write.
     Put { at: u8, key: u8 },
     /// A local delete.
@@ -72,6 +76,8 @@ impl fmt::Display for Action {
             Self::Request { from, to } => write!(f, "S{from}'s request reaches S{to} at once"),
             Self::Sync { from, to } => write!(f, "S{to} pulls everything from S{from}, without loss"),
             Self::Round => write!(f, "everyone pulls from everyone, without loss"),
+            Self::Compare { from, to } => write!(f, "S{from} asks S{to} to compare digests"),
+            Self::Repair { at } => write!(f, "S{at} sends what repair owes"),
             Self::Put { at, key } => write!(f, "S{at} puts k{key}"),
             Self::Remove { at, key } => write!(f, "S{at} removes k{key}"),
             Self::Checkpoint { at } => write!(f, "S{at} notes a checkpoint"),
@@ -95,6 +101,8 @@ pub struct Budget {
     pub requests: u8,
     pub syncs: u8,
     pub rounds: u8,
+    pub compares: u8,
+    pub repairs: u8,
     pub checkpoints: u8,
     pub sweeps: u8,
     pub ticks: u8,
@@ -113,6 +121,8 @@ impl Budget {
         requests: u8::MAX,
         syncs: u8::MAX,
         rounds: u8::MAX,
+        compares: u8::MAX,
+        repairs: u8::MAX,
         checkpoints: u8::MAX,
         sweeps: u8::MAX,
         ticks: u8::MAX,
@@ -130,6 +140,8 @@ impl Budget {
             Action::Request { .. } => &mut self.requests,
             Action::Sync { .. } => &mut self.syncs,
             Action::Round => &mut self.rounds,
+            Action::Compare { .. } => &mut self.compares,
+            Action::Repair { .. } => &mut self.repairs,
             Action::Put { .. } => &mut self.puts,
             Action::Remove { .. } => &mut self.removes,
             Action::Checkpoint { .. } => &mut self.checkpoints,

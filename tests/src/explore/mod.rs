@@ -4,6 +4,7 @@
 //! packet is written by a map, sealed, parsed, admitted and handled as a node does.
 
 pub mod action;
+mod exchange;
 mod hash;
 mod packet;
 pub mod random;
@@ -12,6 +13,7 @@ pub mod scope;
 pub mod scopes;
 mod search;
 mod settle;
+mod steps;
 pub mod trace;
 mod world;
 

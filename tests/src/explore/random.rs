@@ -12,21 +12,23 @@ use super::action::{Action, Budget, Restart};
 use super::replicas::{Owned, storages};
 use super::scope::{Room, SHAPE, Scope};
 use super::settle::settle;
-use super::trace::Steps;
+use super::trace::{Steps, explain};
 use super::world::{Step, World, first_life};
 use crate::checker::Violation;
 
 /// Crashes in one run, at most.
 const CRASHES_MAX: usize = 6;
+/// Steps of a run.
+pub const STEPS: u32 = 120;
 /// Steps between two looks at whether the replicas would converge from here.
 const SETTLE_EVERY: u32 = 25;
 
 /// How likely each kind of action is, relative to the others.
 #[derive(Clone, Debug)]
-struct Mix([u64; 15]);
+struct Mix([u64; 17]);
 
 /// The weights of an even mix, in the order of [`pick`].
-const EVEN: [u64; 15] = [20, 20, 10, 14, 8, 4, 4, 10, 4, 3, 4, 2, 1, 1, 1];
+const EVEN: [u64; 17] = [20, 20, 10, 14, 8, 4, 4, 10, 4, 3, 4, 2, 1, 1, 2, 4, 1];
 
 impl Mix {
     fn draw(rng: &mut Rng) -> Self {
@@ -50,11 +52,51 @@ pub fn scope_of(seed: u64, name: &'static str) -> Scope {
     scope
 }
 
+/// Runs [`STEPS`] steps of `seed` in its own scope. Returns the violation with its shrunk trace in words, if there was one.
+///
+/// # Panics
+/// When the code under test does, after telling the seed.
+pub fn check(seed: u64) -> Option<String> {
+    let _told = Told(seed);
+    let scope = scope_of(seed, "random");
+    let (violation, steps) = run(&scope, seed, STEPS)?;
+    Some(format!(
+        "seed {seed}, to be replayed with `explore replay {seed}`: {violation}\n{}",
+        explain(&scope, steps)
+    ))
+}
+
+/// Tells the seed of a run that panics.
+struct Told(u64);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the random run of seed {} panicked", self.0);
+        }
+    }
+}
+
+/// Returns the steps that a run of `seed` in `scope` takes.
+///
+/// # Panics
+/// When they end in a violation.
+pub fn steps_of(scope: &Scope, seed: u64, steps: u32) -> Steps {
+    let (violation, trace) = run_any(scope, seed, steps);
+    assert!(violation.is_none(), "{violation:?}");
+    trace
+}
+
 /// Runs `steps` random steps of `seed` in `scope`. Returns the violation and how it came about, if there was one.
 ///
 /// # Panics
 /// When the code under test does.
 pub fn run(scope: &Scope, seed: u64, steps: u32) -> Option<(Violation, Steps)> {
+    let (violation, trace) = run_any(scope, seed, steps);
+    violation.map(|violation| (violation, trace))
+}
+
+fn run_any(scope: &Scope, seed: u64, steps: u32) -> (Option<Violation>, Steps) {
     match scope.slots {
         2 => run_here::<2>(scope, seed, steps),
         3 => run_here::<3>(scope, seed, steps),
@@ -62,7 +104,7 @@ pub fn run(scope: &Scope, seed: u64, steps: u32) -> Option<(Violation, Steps)> {
     }
 }
 
-fn run_here<const N: usize>(scope: &Scope, seed: u64, steps: u32) -> Option<(Violation, Steps)> {
+fn run_here<const N: usize>(scope: &Scope, seed: u64, steps: u32) -> (Option<Violation>, Steps) {
     let mut rng = Rng::new(seed);
     let mix = Mix::draw(&mut rng);
     let words = Map::<N>::words(scope.capacity, &SHAPE);
@@ -86,10 +128,10 @@ fn run_here<const N: usize>(scope: &Scope, seed: u64, steps: u32) -> Option<(Vio
             result = result.and_then(|()| settle(&world, &maps, &mut copies));
         }
         if let Err(violation) = result {
-            return Some((violation, trace));
+            return (Some(violation), trace);
         }
     }
-    None
+    (None, trace)
 }
 
 fn pick<const N: usize>(world: &World<N>, mix: &Mix, rng: &mut Rng) -> Option<Action> {
@@ -120,10 +162,13 @@ fn pick<const N: usize>(world: &World<N>, mix: &Mix, rng: &mut Rng) -> Option<Ac
         9 => Action::Checkpoint { at },
         10 => Action::Sweep { at },
         11 => Action::Tick,
-        12 => {
-            Action::Crash { at, how: [Restart::Kept, Restart::LostGreater, Restart::LostLesser][rng.below(3) as usize] }
-        }
+        12 => Action::Crash {
+            at,
+            how: [Restart::Kept, Restart::LostGreater, Restart::LostLesser][rng.below(3) as usize],
+        },
         13 => Action::Round,
+        14 => Action::Compare { from: at, to },
+        15 => Action::Repair { at },
         _ => Action::Live { at, set: rng.below(1 << N) as u8 },
     })
 }

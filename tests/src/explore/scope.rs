@@ -88,7 +88,7 @@ impl Scope {
     /// Returns the length of a frame for `slots` slots.
     ///
     /// # Panics
-    /// When it is above [`FRAME_MAX`].
+    /// When it is above the longest that the explorer sends.
     pub fn frame_len(&self, slots: usize) -> usize {
         let record = SHAPE.record_len();
         let len = DELTA_FIXED

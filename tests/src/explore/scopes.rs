@@ -13,6 +13,8 @@ const NOTHING: Budget = Budget {
     requests: 0,
     syncs: 0,
     rounds: 0,
+    compares: 0,
+    repairs: 0,
     checkpoints: 0,
     sweeps: 0,
     ticks: 0,
@@ -140,8 +142,17 @@ pub fn lost_generation(reach: Reach) -> Scope {
 pub fn collect(reach: Reach) -> Scope {
     let mut scope = Scope::new("collect", 2, 1);
     scope.prelude = vec![Action::Round];
-    let short =
-        Budget { puts: 2, removes: 1, pushes: 1, requests: 1, serves: 1, syncs: 3, sweeps: 3, ticks: 1, ..NOTHING };
+    let short = Budget {
+        puts: 2,
+        removes: 1,
+        pushes: 1,
+        requests: 1,
+        serves: 1,
+        syncs: 3,
+        sweeps: 3,
+        ticks: 1,
+        ..NOTHING
+    };
     scope.budget = reach.pick(short, Budget { removes: 2, puts: 3, syncs: 5, sweeps: 5, ticks: 2, ..short });
     scope.settle_one_in = 8;
     scope
@@ -171,8 +182,21 @@ pub fn quarantine(reach: Reach) -> Scope {
         Action::Request { from: 1, to: 0 },
     ];
     let short = Budget { requests: 2, serves: 1, syncs: 1, sweeps: 2, ticks: 1, crashes: 1, ..NOTHING };
-    scope.budget = reach.pick(short, Budget { puts: 1, requests: 3, serves: 2, syncs: 3, sweeps: 4, ticks: 2, ..short });
+    scope.budget =
+        reach.pick(short, Budget { puts: 1, requests: 3, serves: 2, syncs: 3, sweeps: 4, ticks: 2, ..short });
     scope.settle_one_in = 4;
+    scope
+}
+
+/// Repair beside deltas and pushes: it may bring a record early, and never finds anything to mend.
+pub fn repair(reach: Reach) -> Scope {
+    let mut scope = Scope::new("repair", 2, 2);
+    scope.room = Room::Beside;
+    scope.prelude = vec![Action::Round];
+    let short = Budget { puts: 2, removes: 1, requests: 1, serves: 1, compares: 1, repairs: 3, ..NOTHING };
+    let long = Budget { puts: 3, removes: 1, pushes: 1, serves: 2, compares: 2, repairs: 4, ..short };
+    scope.budget = reach.pick(short, long);
+    scope.settle_one_in = 8;
     scope
 }
 
@@ -200,6 +224,7 @@ pub fn all(reach: Reach) -> Vec<Scope> {
         collect,
         collect_crash,
         quarantine,
+        repair,
         circle,
     ];
     scopes.map(|scope| scope(reach)).into()

@@ -9,12 +9,13 @@ use std::time::Instant;
 use popmap_core::{Map, Phase, Slot};
 
 use super::action::Action;
+use super::exchange::pairs;
 use super::hash::Seen;
 use super::replicas::{Owned, Shared, storages};
 use super::scope::{SHAPE, Scope};
-use super::trace::{Steps, numbered};
 use super::settle::settle;
-use super::world::{Step, World, first_life, pairs};
+use super::trace::{Steps, numbered};
+use super::world::{Step, World, first_life};
 use crate::checker::Violation;
 
 /// What a search found.
@@ -76,7 +77,7 @@ pub fn search(scope: &Scope, states_max: usize) -> Report {
     std::thread::scope(|threads| {
         let builder = std::thread::Builder::new().stack_size(1 << 30);
         let handle = builder.spawn_scoped(threads, run).expect("a thread");
-        handle.join().expect("the search does not panic")
+        handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -117,6 +118,14 @@ fn search_here<const N: usize>(scope: Scope, states_max: usize) -> Report {
         seconds: started.elapsed().as_secs_f64(),
         capped: search.seen.len() >= states_max,
         found: result.err().map(|violation| (violation, numbered(&search.trace))),
+    }
+}
+
+impl<const N: usize> Drop for Search<N> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("panicked in scope {} after {:?}", self.scope.name, numbered(&self.trace));
+        }
     }
 }
 
@@ -167,6 +176,9 @@ pub fn actions<const N: usize>(world: &World<N>, maps: [&Map<'_, N>; N]) -> Vec<
         if budget.requests > 0 {
             all.push(Action::Request { from, to });
         }
+        if budget.compares > 0 {
+            all.push(Action::Compare { from, to });
+        }
         if budget.syncs > 0 {
             all.push(Action::Sync { from, to });
         }
@@ -184,6 +196,9 @@ pub fn actions<const N: usize>(world: &World<N>, maps: [&Map<'_, N>; N]) -> Vec<
             {
                 all.push(Action::Remove { at, key });
             }
+        }
+        if budget.repairs > 0 && (map.owes_repair().is_some() || map.owes_report().is_some()) {
+            all.push(Action::Repair { at });
         }
         if budget.checkpoints > 0 {
             all.push(Action::Checkpoint { at });

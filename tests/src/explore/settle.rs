@@ -5,9 +5,10 @@ use popmap_core::map::{Request, VersionOutcome};
 use popmap_core::wire::{self, Body};
 use popmap_core::{Phase, Slot, SlotSet};
 
+use super::exchange::{pairs, pull};
 use super::packet::{FRAME_MAX, seal};
 use super::replicas::{Owned, Replicas};
-use super::world::{World, pairs, pull};
+use super::world::World;
 use super::{Label, scope::SHAPE};
 use crate::checker::{Snapshot, Violation, violated};
 

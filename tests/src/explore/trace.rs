@@ -25,11 +25,7 @@ pub fn numbered(actions: &[Action]) -> Steps {
 ///
 /// # Errors
 /// The violation, on the way or when the replicas settle at the end.
-pub fn replay(
-    scope: &Scope,
-    steps: &[(u32, Action)],
-    log: Option<&mut String>,
-) -> Result<(), Violation> {
+pub fn replay(scope: &Scope, steps: &[(u32, Action)], log: Option<&mut String>) -> Result<(), Violation> {
     match scope.slots {
         2 => replay_here::<2>(scope, steps, log),
         3 => replay_here::<3>(scope, steps, log),
@@ -54,10 +50,10 @@ fn replay_here<const N: usize>(
     for (step, action) in steps {
         let packets = world.packets.len();
         let result = world.apply(&mut maps, action, *step);
-        if let Some(log) = &mut log {
-            if matches!(result, Ok(Step::Done) | Err(_)) {
-                print_step(log, &world, &maps, *step, action, packets);
-            }
+        if let Some(log) = &mut log
+            && matches!(result, Ok(Step::Done) | Err(_))
+        {
+            print_step(log, &world, &maps, *step, action, packets);
         }
         result?;
     }

@@ -206,7 +206,9 @@ fn a_push() {
         &record(KEY_B, [5, 2], 1, 1, 0, 0x22),
     ]);
     assert_eq!(written(&mut map, |map, frame| map.write_push(PEER, frame)), golden);
-    let Body::Push(body) = opened(&golden, Kind::Push, flag::CAUGHT_UP, PEER_LIFE.id) else { panic!("a push") };
+    let Body::Push(body) = opened(&golden, Kind::Push, flag::CAUGHT_UP, PEER_LIFE.id) else {
+        panic!("a push")
+    };
     assert_eq!((body.fixed.from.get(), body.fixed.to.get()), (0, 5 << 32 | 2));
     assert_eq!(body.fixed.floor.get(), 0);
     assert_record(&body.records, 1, KEY_B, (1, 5 << 32 | 2), 1, 0x22);
@@ -332,7 +334,9 @@ fn a_report() {
     take(&mut map, &answer(&absent)).unwrap();
     let golden = sealed(&[&ours(6, CAUGHT_UP, PEER_LIFE.id), &shape(1), &absent]);
     assert_eq!(written(&mut map, Map::write_report), golden);
-    let Body::Report(body) = opened(&golden, Kind::Report, flag::CAUGHT_UP, PEER_LIFE.id) else { panic!("a report") };
+    let Body::Report(body) = opened(&golden, Kind::Report, flag::CAUGHT_UP, PEER_LIFE.id) else {
+        panic!("a report")
+    };
     assert_record(&body.records, 0, key.unwrap(), (2, 3 << 32 | 1), 1, 0x33);
 }
 

@@ -1,0 +1,87 @@
+//! Exchanges over a network that loses nothing: one packet, or a whole pull.
+
+use popmap_core::map::Request;
+use popmap_core::wire::{Envelope, Reject};
+use popmap_core::{Map, Slot};
+
+use super::action::Label;
+use super::packet::{FRAME_MAX, deliver, seal};
+use super::replicas::Replicas;
+use super::scope::Scope;
+use crate::checker::{Violation, violated};
+
+/// Packets that an exchange may take before it counts as endless.
+const EXCHANGE_MAX: usize = 64;
+
+/// Sends one packet from `from` to `to`, and if it is rejected as of an old life, the notice back. Returns why it was
+/// rejected.
+pub fn exchange_one<'s, const N: usize>(
+    scope: &Scope,
+    maps: &mut impl Replicas<'s, N>,
+    from: u8,
+    to: u8,
+    write: impl FnOnce(&mut Map<'s, N>, &mut [u8]) -> Option<(Envelope, usize)>,
+) -> Option<Reject> {
+    let mut frame = [0; FRAME_MAX];
+    let frame = &mut frame[..scope.frame_len(N)];
+    let label = Label { step: 0, nth: 0 };
+    let (envelope, len) = write(maps.map_mut(from.into()), frame)?;
+    let packet = seal(to, 0, label, frame, &envelope, len);
+    let outcome = deliver(maps.map_mut(to.into()), &packet.bytes);
+    if outcome.rejected == Some(Reject::OldLife) {
+        let slot = Slot::at(from.into());
+        let receiver = maps.map(to.into());
+        let notice = receiver.write_life_notice(slot, receiver.life_of(slot), outcome.sender.id, frame);
+        let (envelope, len) = notice.expect("a notice fits any frame");
+        let packet = seal(from, 0, label, frame, &envelope, len);
+        deliver(maps.map_mut(from.into()), &packet.bytes);
+    }
+    outcome.rejected
+}
+
+/// Every ordered pair of replicas.
+pub fn pairs<const N: usize>() -> impl Iterator<Item = (u8, u8)> {
+    let n = u8::try_from(N).expect("few replicas");
+    (0..n).flat_map(move |a| (0..n).filter(move |&b| a != b).map(move |b| (a, b)))
+}
+
+/// Lets `to` pull all that it lacks from `from`, over a network that loses nothing.
+///
+/// # Errors
+/// When it never ends.
+pub fn pull<'s, const N: usize>(
+    scope: &Scope,
+    maps: &mut impl Replicas<'s, N>,
+    from: u8,
+    to: u8,
+) -> Result<(), Violation> {
+    let (server, asker) = (Slot::at(from.into()), Slot::at(to.into()));
+    let mut packets = 0;
+    // The first request may be from a life that the server holds old; the second is then from above it. One that
+    // starts asks once more after a notice, and a window may end before the log does.
+    loop {
+        let before = maps.map(to.into()).life().generation;
+        let request = Request { force: true, window: 4, ..Request::default() };
+        let write = |map: &mut Map<'s, N>, frame: &mut [u8]| map.write_version(server, &request, frame);
+        if exchange_one(scope, maps, to, from, write) == Some(Reject::OtherLife) {
+            // The server lives anew and has not spoken yet.
+            return Ok(());
+        }
+        let raised = maps.map(to.into()).life().generation != before;
+        let commits = maps.map(to.into()).stats().commits;
+        while maps.map(from.into()).owes_delta().contains(asker) {
+            exchange_one(scope, maps, from, to, |map, frame| map.write_delta(asker, frame));
+            packets += 1;
+            if packets > EXCHANGE_MAX {
+                return violated!("S{to} pulls from S{from} without end");
+            }
+        }
+        if !raised && (maps.map(to.into()).stats().commits > commits || !scope.converges) {
+            return Ok(());
+        }
+        packets += 1;
+        if packets > EXCHANGE_MAX {
+            return violated!("S{to} pulls from S{from} and never commits");
+        }
+    }
+}
