@@ -14,7 +14,7 @@ use std::time::Instant;
 use popmap_tests::explore::scopes::{self, Reach};
 use popmap_tests::explore::{random, search, trace};
 
-/// States in all, unless told otherwise: about an hour on one core, and 3 GB.
+/// States in all, unless told otherwise: some 8 minutes on one core.
 const STATES: usize = 50_000_000;
 /// Random runs, unless told otherwise.
 const RUNS: u64 = 3_000_000;
