@@ -18,13 +18,15 @@
 //! let (left, right) = storage.split_at_mut(words);
 //! let start = Instant::ZERO;
 //! let mut nodes = [Node::<2>::new(start, left, &config(0))?, Node::new(start, right, &config(1))?];
+//! // Each other's seeds; the addresses of a link with two ends mean nothing to core.
+//! nodes.iter_mut().for_each(|node| node.join(start, &[Address([1; 24])]));
 //! # let (key, mut frame, mut value) = (Key::from_name(b"origin-17"), [0; 1_400], [0; 8]);
 //! for ms in 0..1_000 {
 //!     let now = Instant::from_millis(ms);
 //!     let _ = nodes[0].put(now, key, &200u64.to_le_bytes()); // refused until both have met: rule R4
 //!     for from in [0, 1] {
 //!         while let Some(packet) = nodes[from].poll_transmit(now, &mut frame) {
-//!             let _ = nodes[1 - from].handle_packet(now, Address::default(), &frame[..packet.len]);
+//!             let _ = nodes[1 - from].handle_packet(now, Address([1; 24]), &frame[..packet.len]);
 //!         }
 //!     }
 //! }
@@ -40,6 +42,7 @@
 //!
 //! ```text
 //!      node           the one public state machine: ingress, egress, timers
+//!      membership     who is alive: probes, suspicions, what the members say of each other
 //!      sync           whom to pull from, and when
 //!      map            table, change log, deltas, commit, collection, lives, repair; Reader
 //!      ownership      rendezvous hashing: owners, and priority between concurrent writes
@@ -65,7 +68,8 @@
 //!   queues) and `twox-hash` (names to keys). `hashbrown` needs an allocator, so it has no place in core: the table is
 //!   our own.
 //!
-//! Membership (SWIM) is not in core yet: who is alive is told by [`Node::set_live`].
+//! Who is alive the servers find out themselves (SWIM): [`Node::join`], [`Node::members`], [`Node::leave`]. An embedder that
+//! knows better turns that off ([`Config::swim`]) and tells by [`Node::set_live`].
 //!
 //! # Reading from other threads
 //!
@@ -92,6 +96,7 @@ pub mod docs;
 pub mod id;
 pub mod limits;
 pub mod map;
+pub mod membership;
 pub mod node;
 pub mod ownership;
 pub mod rng;
@@ -102,6 +107,7 @@ pub mod wire;
 
 pub use id::{Address, Key, Life, Slot, SlotSet};
 pub use map::{Event, Lookup, Map, MapConfig, MapError, Phase, PutError, Reader, RemoveError};
+pub use membership::{Member, Meta, State, SwimConfig, SwimStats};
 pub use node::{Config, ConfigError, Node, Stats, Transmit};
 pub use sync::{SyncConfig, SyncStats};
 #[cfg(popmap_teeth)]

@@ -132,6 +132,7 @@ impl<'a> Pop<'a> {
         server.generation += 1;
         let life = Life { generation: server.generation, id: self.rng.next_u64() | 1 };
         let mut config = Config::new(CLUSTER, slot, life, self.capacity, SHAPE);
+        config.swim = None;
         config.configured = all;
         let block = self.storage.pop().expect("memory for one more life");
         let mut node = Node::new(self.now, block, &config)?;

@@ -3,7 +3,7 @@
 //! Knows the operating system's clocks. Must not know what the times are used for: the map's correctness does not
 //! depend on either.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A clock that never runs backward, in nanoseconds since it was made.
 ///
@@ -26,12 +26,24 @@ impl MonotonicClock {
     pub fn now_ns(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
+
+    /// Returns the time since the clock was made, as core takes it.
+    #[must_use]
+    pub fn now(&self) -> popmap_core::time::Instant {
+        popmap_core::time::Instant(self.now_ns())
+    }
 }
 
 impl Default for MonotonicClock {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Returns the wall clock's time since 1970 (UTC), for captures; zero where the clock is set before that.
+#[must_use]
+pub fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Returns the wall clock's seconds since 1970 (UTC), a floor under a new life's generation (DESIGN R4.1).
@@ -51,7 +63,6 @@ fn seconds_at(time: SystemTime) -> u32 {
 #[cfg(test)]
 mod tests {
     use std::thread::sleep;
-    use std::time::Duration;
 
     use super::*;
 

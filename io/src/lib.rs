@@ -1,30 +1,45 @@
 //! What [popmap-core] leaves to its host, for hosts with std.
 //!
-//! The core reads no clock, opens no file and draws no randomness. This crate does:
+//! The core reads no clock, opens no file, sends no packet and draws no randomness. This crate does:
 //!
-//! - [`MonotonicClock`]: the nanoseconds that a node is driven with, and [`wall_clock_seconds`], the floor under a
-//!   new generation;
-//! - [`GenerationFile`]: the number that rises each time the server in a slot starts, kept across restarts;
-//! - [`life_id`]: the 64 random bits that tell two lives apart even where the generation does not;
-//! - [`memory`]: a network in memory and in virtual time, with faults drawn from a seed.
+//! - [`Driver`]: a node with a device and a clock, in your loop ([`Driver::poll`]) or on a thread of its own
+//!   ([`Driver::spawn`]), written to through a [`Handle`];
+//! - [`Device`]: where packets go, a burst at a time: [`UdpDevice`] over the network, [`LoopbackDevice`] within a
+//!   process, and around either of them [`FaultDevice`] (loss, delay, damage) and [`CaptureDevice`] (pcap);
+//! - [`GenerationFile`]: the number that rises each time the server in a slot starts, kept across restarts, and
+//!   [`life_id`], the random bits that tell two lives apart even where it does not (DESIGN R4);
+//! - [`MonotonicClock`], which drives a node, and [`wall_clock_seconds`], the floor under a new generation;
+//! - [`memory`]: a network in virtual time, with faults drawn from a seed, for tests on one thread.
 //!
-//! Devices and the driver loop join them later.
-//!
-//! A start, all three together (DESIGN R4):
+//! Two servers in one process; on two hosts, each has its part, an address of its own and a [`GenerationFile`]:
 //!
 //! ```
+//! use popmap_core::{Config, Key, Life, Lookup, Node, Shape, Slot};
+//! use popmap_io::{Device, Driver, DriverConfig, Storage, UdpConfig, UdpDevice};
+//!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let directory = std::env::temp_dir().join(format!("popmap-io-doc-{}", std::process::id()));
-//! # std::fs::create_dir_all(&directory)?;
-//! let file = popmap_io::GenerationFile::new(directory.join("generation"));
-//! let start = file.start(popmap_io::wall_clock_seconds())?;
-//! if let Some(warning) = &start.warning {
-//!     eprintln!("generation {} is not saved: {warning}", start.generation);
+//! let shape = Shape { schema: 1, value_len: 8 };
+//! let (mut handles, mut readers, mut running, mut seeds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+//! for slot in 0..2 {
+//!     let device = UdpDevice::bind("127.0.0.1:0".parse()?, &UdpConfig::DEFAULT)?;
+//!     seeds.push(device.local());
+//!     let node = Config::new(7, Slot::at(slot), Life::NONE, 1_000, shape); // a new life, drawn at the start
+//!     let config = DriverConfig { seeds: seeds.clone(), ..DriverConfig::new(node) };
+//!     let storage = Storage::new(Node::<2>::words(&node)).leak(); // for driver and readers, on any thread
+//!     let driver = Driver::<_, 2>::start(&config, storage, device)?;
+//!     handles.push(driver.handle());
+//!     readers.push(driver.reader());
+//!     running.push(driver.spawn(|news| println!("{news:?}"))?);
 //! }
-//! let life = popmap_io::life_id()?;
-//! let clock = popmap_io::MonotonicClock::new();
-//! println!("life ({}, {life:016x}) at {} ns", start.generation, clock.now_ns());
-//! # std::fs::remove_dir_all(&directory)?;
+//! let (key, mut value) = (Key::from_name(b"origin-17"), [0; 8]);
+//! while !matches!(readers[1].get(key, &mut value), Lookup::Found(_)) {
+//!     handles[0].put(key, &200u64.to_le_bytes())?; // refused, and told so, until both have met: rule R4
+//!     std::thread::sleep(std::time::Duration::from_millis(10));
+//! }
+//! assert_eq!(u64::from_le_bytes(value), 200);
+//! for server in running {
+//!     server.stop()?;
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -33,11 +48,30 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
+mod bell;
+mod capture;
 mod clock;
+mod device;
+mod driver;
+mod fault;
 mod generation;
 mod life;
+mod loopback;
 pub mod memory;
+mod storage;
+mod udp;
 
-pub use clock::{MonotonicClock, wall_clock_seconds};
+pub use capture::{CaptureDevice, Directions, Pcap};
+pub use clock::{MonotonicClock, wall_clock, wall_clock_seconds};
+pub use device::{BURST, Burst, Device, DeviceStats};
+pub use driver::{
+    Driver, DriverConfig, DriverStats, Handle, News, NewsReceiver, NewsSender, Pace, QueueError, Running,
+    Snapshot, StartError, news_channel,
+};
+pub use fault::{FaultControl, FaultDevice};
 pub use generation::{GenerationError, GenerationFile, Start, WriteStep};
 pub use life::life_id;
+pub use loopback::{Loopback, LoopbackDevice};
+pub use storage::Storage;
+pub use udp::{BindError, UdpConfig, UdpDevice};

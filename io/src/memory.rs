@@ -62,6 +62,9 @@ pub struct Traffic {
     pub cut: u64,
     /// Packets that arrived twice.
     pub duplicated: u64,
+    /// Packets that arrived with a bit flipped. This network never does that;
+    /// [`FaultDevice`](crate::FaultDevice) can.
+    pub corrupted: u64,
 }
 
 /// A network between the servers of one PoP.
@@ -76,6 +79,8 @@ pub struct Network {
     order: u64,
     /// For each sender, whom its packets do not reach.
     cut: [SlotSet; 64],
+    /// For each server, what is added to the delay of its packets, at least and at most.
+    slow: [(Duration, Duration); 64],
     /// The faults in force.
     pub faults: Faults,
     traffic: Traffic,
@@ -90,6 +95,7 @@ impl Network {
             rng: Rng::new(seed),
             order: 0,
             cut: [SlotSet::EMPTY; 64],
+            slow: [(Duration::ZERO, Duration::ZERO); 64],
             faults,
             traffic: Traffic::default(),
         }
@@ -132,7 +138,13 @@ impl Network {
 
     fn carry(&mut self, now: Instant, from: Slot, to: Slot, packet: &[u8]) {
         let jitter = Duration(self.rng.below(self.faults.jitter.0.saturating_add(1)));
-        let at = now + self.faults.delay + jitter;
+        let mut at = now + self.faults.delay + jitter;
+        for end in [from, to] {
+            let (least, most) = self.slow[end.index()];
+            if most > Duration::ZERO {
+                at = at + least + Duration(self.rng.below(most.0 - least.0 + 1));
+            }
+        }
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend_from_slice(packet);
@@ -172,6 +184,15 @@ impl Network {
                 if side.contains(Slot::at(from)) { SlotSet::first(64).difference(side) } else { side };
             *cut = cut.union(across);
         }
+    }
+
+    /// Adds from `least` to `most` to the delay of every packet from and to `server`; nothing more once `most` is zero.
+    ///
+    /// # Panics
+    /// When `least` is above `most`.
+    pub fn slow(&mut self, server: Slot, least: Duration, most: Duration) {
+        assert!(least <= most);
+        self.slow[server.index()] = (least, most);
     }
 
     /// Mends every link.

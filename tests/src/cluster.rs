@@ -11,20 +11,9 @@ use popmap_core::time::{Duration, Instant};
 use popmap_core::{
     Config, Event, Key, Life, Lookup, Node, Phase, PutError, Reject, RemoveError, Shape, Slot, SlotSet, Stats,
 };
-use popmap_io::memory::{Faults, Network};
+use popmap_io::memory::{Arrival, Faults, Network};
 
-/// The memory of a cluster's nodes: one zeroed block for each life, untouched until it is used.
-pub struct Storage {
-    blocks: Vec<Vec<u64>>,
-}
-
-impl Storage {
-    /// Returns memory for `lives` lives of nodes of `capacity` records.
-    pub fn new<const N: usize>(lives: usize, capacity: usize, shape: Shape) -> Self {
-        let words = popmap_core::Map::<N>::words(capacity, &shape);
-        Self { blocks: (0..lives).map(|_| vec![0; words]).collect() }
-    }
-}
+pub use crate::lives::{Restart, Storage};
 
 /// One server of the cluster.
 struct Server<'a, const N: usize> {
@@ -37,6 +26,9 @@ struct Server<'a, const N: usize> {
     generation: u32,
     /// Events since they were last taken.
     events: Vec<Event>,
+    /// Until when the process stands still, and what has arrived for it meanwhile.
+    stalled: Instant,
+    backlog: Vec<Arrival>,
 }
 
 /// A packet as it left its sender.
@@ -52,18 +44,18 @@ pub struct Sent {
     pub packet: Vec<u8>,
 }
 
-/// How a slot's next life begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Restart {
-    /// With the generation after the saved one.
-    GenerationKept,
-    /// With generation 1, as if nothing had ever been saved.
-    GenerationLost,
-}
-
 impl<const N: usize> Server<'_, N> {
     fn new(slot: Slot) -> Self {
-        Self { node: None, slot, deadline: Instant::ZERO, ahead: 0, generation: 0, events: Vec::new() }
+        Self {
+            node: None,
+            slot,
+            deadline: Instant::ZERO,
+            ahead: 0,
+            generation: 0,
+            events: Vec::new(),
+            stalled: Instant::ZERO,
+            backlog: Vec::new(),
+        }
     }
 
     /// What the server's clock shows at `now`.
@@ -132,13 +124,18 @@ impl<'a, const N: usize> Cluster<'a, N> {
         let life = Life { generation, id };
         let mut config = Config::new(0x00c1, server.slot, life, self.capacity, self.shape);
         config.configured = SlotSet::first(self.slots);
+        config.swim = None;
         (self.adjust)(&mut config);
         let block = self.blocks.pop().expect("storage for one more life");
         let mut node = Node::new(server.clock(self.now), block, &config).expect("a valid configuration");
         for peer in config.configured.iter() {
             node.set_address(peer, Network::address(peer));
         }
-        node.set_live(self.live);
+        if config.swim.is_some() {
+            node.join(self.now, &[0, 1, 2].map(|seed| Network::address(Slot::at(seed))));
+        } else {
+            node.set_live(self.live);
+        }
         server.node = Some(node);
         server.deadline = self.now;
         server.generation = generation;
@@ -233,10 +230,19 @@ impl<'a, const N: usize> Cluster<'a, N> {
         matches!(self.node(slot).get(key, &mut value), Lookup::Found(_)).then_some(value)
     }
 
+    /// Lets the process in `slot` stand still for `span`: what arrives waits, and is handed over first.
+    pub fn stall(&mut self, slot: Slot, span: Duration) {
+        let server = &mut self.servers[slot.index()];
+        server.stalled = self.now + span;
+        server.deadline = server.stalled;
+    }
+
     /// Stops the node in `slot`; its memory and what is on the way from or to it are gone.
     pub fn kill(&mut self, slot: Slot) {
         self.network.forget(slot);
-        self.servers[slot.index()].node = None;
+        let server = &mut self.servers[slot.index()];
+        (server.node, server.stalled) = (None, Instant::ZERO);
+        server.backlog.clear();
     }
 
     /// Starts `slot` anew, with empty memory.
@@ -309,8 +315,16 @@ impl<'a, const N: usize> Cluster<'a, N> {
     }
 
     fn deliver(&mut self) {
-        while let Some(arrival) = self.network.receive(self.now) {
+        let awake = |server: &&mut Server<'_, N>| server.stalled <= self.now && !server.backlog.is_empty();
+        let mut waited: Vec<_> =
+            self.servers.iter_mut().filter(awake).flat_map(|s| s.backlog.drain(..)).collect();
+        waited.reverse();
+        while let Some(arrival) = waited.pop().or_else(|| self.network.receive(self.now)) {
             let server = &mut self.servers[arrival.to.index()];
+            if server.stalled > self.now {
+                server.backlog.push(arrival);
+                continue;
+            }
             if let Some(node) = &mut server.node {
                 // A reject is counted by the node; scenarios look at its counters.
                 let now = clock(server.ahead, self.now);

@@ -7,4 +7,6 @@ pub mod cluster;
 pub mod explore;
 pub mod forge;
 pub mod link;
+pub mod lives;
+pub mod members;
 pub mod scenario;

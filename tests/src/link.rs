@@ -63,6 +63,9 @@ pub fn deliver<const N: usize>(map: &mut Map<'_, N>, packet: &[u8]) -> Result<De
     let from = envelope.slot;
     let mut delta = None;
     match body {
+        Body::Ping(_) | Body::PingReq(_) | Body::Ack(_) | Body::Gossip => {
+            unreachable!("maps neither send nor take probes")
+        }
         Body::Version(packet) => {
             map.on_version(from, &packet);
         }

@@ -12,7 +12,7 @@ use popmap_core::ownership::owner;
 use popmap_core::rng::Rng;
 use popmap_core::time::{Duration, Instant};
 use popmap_core::wire::{DeltaFixed, Envelope, Kind};
-use popmap_core::{Key, Life, Lookup, Map, Shape, Slot, SlotSet};
+use popmap_core::{Address, Config, Key, Life, Lookup, Map, Node, Shape, Slot, SlotSet};
 use popmap_tests::forge::{Delta, Record};
 use popmap_tests::link::{config, deliver, pull_all, sealed, started, storage};
 
@@ -222,9 +222,56 @@ fn nothing_is_allocated_after_set_up() {
     }
 
     assert_eq!(CALLS.get(), before, "the allocator was called");
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|&kind| kind < Kind::Ping) {
         assert!(tally.written[kind.index()] >= ROUNDS, "{kind:?} was not written: {tally:?}");
         assert!(tally.handled[kind.index()] >= ROUNDS, "{kind:?} was not handled: {tally:?}");
     }
     println!("{tally:?}");
+}
+
+/// Nodes that find each other, lose one and get it back.
+#[test]
+fn members_allocate_nothing_after_set_up() {
+    let config = |slot| {
+        let life = Life { generation: 1, id: 70 + slot as u64 };
+        let mut config = Config::new(1, Slot::at(slot), life, CAPACITY, SHAPE);
+        config.configured = SlotSet::first(3);
+        config
+    };
+    let address = |slot: usize| Address([1 + slot as u8; 24]);
+    let mut words = [const { Vec::new() }; 3];
+    words.iter_mut().for_each(|words| *words = vec![0; Node::<SLOTS>::words(&config(0))]);
+    let mut slot = 0;
+    let mut nodes = words.each_mut().map(|words| {
+        slot += 1;
+        Node::<SLOTS>::new(Instant::ZERO, words, &config(slot - 1)).expect("a valid configuration")
+    });
+    let (mut frame, mut sent) = (vec![0; 1_400], [0u64; Kind::ALL.len()]);
+    let before = CALLS.get();
+    nodes.iter_mut().for_each(|node| node.join(Instant::ZERO, &[address(0)]));
+    for ms in 0..20_000 {
+        let now = Instant::from_millis(ms);
+        // For ten seconds nobody hears the third, nor it the others.
+        let reached = |slot: usize| slot < 2 || !(4_000..14_000).contains(&ms);
+        for from in 0..3 {
+            while let Some(transmit) = nodes[from].poll_transmit(now, &mut frame) {
+                sent[usize::from(frame[1]) - 1] += 1;
+                let to = usize::from(transmit.to.0[0]) - 1;
+                if to != from && reached(from) && reached(to) {
+                    nodes[to].handle_packet(now, address(from), &frame[..transmit.len]).expect("taken");
+                }
+            }
+            while nodes[from].poll_member().is_some() {}
+            while nodes[from].poll_event().is_some() {}
+        }
+    }
+    nodes[2].leave(Instant::from_millis(20_000));
+    assert!(nodes[2].poll_transmit(Instant::from_millis(20_000), &mut frame).is_some());
+    assert_eq!(CALLS.get(), before, "the allocator was called");
+    assert!(nodes[..2].iter().any(|node| node.stats().swim.deaths > 0), "the third was missed");
+    assert!(nodes[2].stats().swim.deaths > 0, "and missed others");
+    assert!(nodes[..2].iter().all(|node| node.map().live() == SlotSet::first(3)), "all are back");
+    for kind in Kind::ALL.into_iter().filter(|&kind| kind >= Kind::Ping) {
+        assert!(sent[kind.index()] > 0, "{kind:?} was not written: {sent:?}");
+    }
 }

@@ -210,7 +210,7 @@ impl<const N: usize> Map<'_, N> {
     }
 
     fn others(&self) -> impl Iterator<Item = Slot> + use<'_, N> {
-        self.state.live.without(self.state.slot).iter()
+        self.state.owners.live().without(self.state.slot).iter()
     }
 
     /// Starts writing when every live peer has been met, or the deadline has passed (R4.2).
@@ -220,10 +220,11 @@ impl<const N: usize> Map<'_, N> {
             return;
         }
         let waiting = self.waiting_for();
-        if !waiting.is_empty() && state.now < state.start_deadline && !self.broken(Tooth::EarlyWrite) {
+        let held = state.start_held || !waiting.is_empty();
+        if held && state.now < state.start_deadline && !self.broken(Tooth::EarlyWrite) {
             return;
         }
-        let expired = !waiting.is_empty();
+        let expired = held;
         // R4.1: above every counter of our slot that was ever seen.
         if state.own_seen >= u64::from(state.life.generation) << 32
             && !self.broken(Tooth::GenerationNotRaised)

@@ -52,6 +52,7 @@ use table::Table;
 use crate::clock::VersionVector;
 use crate::id::{Life, Slot, SlotSet};
 use crate::limits::{CAPACITY_MAX, VALUE_MAX};
+use crate::ownership::Owners;
 use crate::teeth::Tooth;
 use crate::time::Instant;
 use crate::wire::{Envelope, Kind, Shape, flag};
@@ -220,8 +221,10 @@ impl<'a, const N: usize> Parts<'a, N> {
 struct State<const N: usize> {
     slot: Slot,
     configured: SlotSet,
-    /// Who is alive, as told from outside; ourselves always.
-    live: SlotSet,
+    /// Who is alive and shares the keys, as told from outside; ourselves always.
+    owners: Owners,
+    /// No start yet: the members are still being found.
+    start_held: bool,
     life: Life,
     phase: Phase,
     now: Instant,
@@ -307,7 +310,8 @@ impl<'a, const N: usize> Map<'a, N> {
             state: State {
                 slot,
                 configured,
-                live: configured,
+                owners: Owners::equal(configured),
+                start_held: false,
                 life,
                 phase: Phase::Starting,
                 now: Instant::ZERO,
@@ -472,12 +476,29 @@ impl<'a, const N: usize> Map<'a, N> {
 
     /// Returns who is alive, as told.
     pub fn live(&self) -> SlotSet {
-        self.state.live
+        self.state.owners.live()
+    }
+
+    /// Tells a server's share of the keys relative to the others'; see [`Owners`].
+    pub fn set_weight(&mut self, slot: Slot, weight: u16) {
+        self.state.owners.set_weight(slot, weight);
+    }
+
+    /// Returns who shares the keys, and how.
+    pub fn owners(&self) -> &Owners {
+        &self.state.owners
+    }
+
+    /// Tells whether the members are still being found: until then nobody is known to wait for (R4.2), and only the
+    /// deadline starts.
+    pub fn hold_start(&mut self, held: bool) {
+        self.state.start_held = held;
+        self.try_start();
     }
 
     /// Tells who is alive; slots that are not configured are left out, our own is always in.
     pub fn set_live(&mut self, live: SlotSet) {
-        self.state.live = live.intersection(self.state.configured).with(self.state.slot);
+        self.state.owners.set_live(live.intersection(self.state.configured).with(self.state.slot));
         self.try_start();
     }
 
@@ -485,11 +506,11 @@ impl<'a, const N: usize> Map<'a, N> {
     pub fn set_configured(&mut self, configured: SlotSet) {
         self.state.configured = configured.intersection(SlotSet::first(N)).with(self.state.slot);
         self.state.collection = Collection::default();
-        self.set_live(self.state.live);
+        self.set_live(self.state.owners.live());
     }
 
     /// Returns the header of a packet of `kind`, computed for the present life of `to` where that matters.
-    fn envelope(&self, kind: Kind, to_life: u64) -> Envelope {
+    pub(crate) fn envelope(&self, kind: Kind, to_life: u64) -> Envelope {
         let State { slot, life, phase, .. } = self.state;
         let mut flags = 0;
         if self.is_caught_up() {

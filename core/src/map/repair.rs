@@ -18,7 +18,6 @@ use super::write::{Merged, mark_of, words_of};
 use crate::clock::{Dot, VersionVector};
 use crate::id::{Key, Slot};
 use crate::limits::{REPAIR_SCAN_MAX, SLOTS_MAX, VALUE_MAX};
-use crate::ownership::owner;
 use crate::time::{Duration, Instant};
 use crate::wire::{
     Digest, DigestFixed, Envelope, Kind, MapShape, RecordRef, Records, Reject, Repair, RepairFixed, Report,
@@ -347,7 +346,7 @@ impl<'a, const N: usize> Map<'a, N> {
     // ---- reports ----
 
     fn report(&mut self, key: Key, record: &RecordRef<'_>) {
-        let Some(owner) = owner(key, self.state.live) else {
+        let Some(owner) = self.state.owners.owner(key) else {
             return;
         };
         self.stats.reports += 1;
@@ -385,7 +384,7 @@ impl<'a, const N: usize> Map<'a, N> {
     /// Takes records that a peer lacks though its version covers them; as their owner we put or remove them.
     pub fn on_report(&mut self, packet: &Report<'_>) {
         for record in packet.records.iter() {
-            if owner(record.key(), self.state.live) == Some(self.state.slot) {
+            if self.state.owners.owner(record.key()) == Some(self.state.slot) {
                 self.settle(&record);
             }
         }

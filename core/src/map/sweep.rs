@@ -3,7 +3,6 @@
 use super::table::{Mark, Position, Stamp};
 use super::{Map, Phase};
 use crate::id::SlotSet;
-use crate::ownership::owner;
 
 impl<const N: usize> Map<'_, N> {
     /// Whether a sweep has anything to find: tombstones, or records ahead of the version.
@@ -63,19 +62,19 @@ impl<const N: usize> Map<'_, N> {
         if !matches!(state.phase, Phase::Active { .. }) {
             return SlotSet::EMPTY;
         }
-        state.held.exceeding(&state.version).difference(state.live)
+        state.held.exceeding(&state.version).difference(state.owners.live())
     }
 
     /// Rewrites a record that no live version covers and whose author is dead, if we own its key (R7).
     fn adopt_orphan(&mut self, at: Position, mark: &Mark) {
         let me = self.state.slot;
-        let others = self.state.live.without(me);
+        let others = self.state.owners.live().without(me);
         let covered = others.iter().any(|slot| self.peer_versions[slot.index()].covers(mark.dot));
         let key = self.table.key(at);
         let Some(term) = mark.term.checked_add(1) else {
             return;
         };
-        if covered || owner(key, self.state.live) != Some(me) {
+        if covered || self.state.owners.owner(key) != Some(me) {
             return;
         }
         let value = (!mark.tombstone).then(|| self.table.value(at));

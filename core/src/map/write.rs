@@ -12,7 +12,6 @@ use super::{Map, Phase};
 use crate::clock::{Dot, VersionVector};
 use crate::id::Key;
 use crate::limits::{MERGE_BATCH, RESERVE_DIVISOR, VALUE_MAX};
-use crate::ownership::owner;
 use crate::teeth::Tooth;
 use crate::wire::{RecordRef, Records};
 
@@ -314,7 +313,7 @@ impl<'a, const N: usize> Map<'a, N> {
             return self.reassert(key, mix, at, &mark, &old);
         }
         self.store(at, &mark, record.value_words());
-        if active && old.dot.slot == me && mark.dot.slot != me && owner(key, self.state.live) == Some(me) {
+        if active && old.dot.slot == me && mark.dot.slot != me && self.state.owners.owner(key) == Some(me) {
             self.events.push(Event::Superseded { key });
         }
         Merged::Applied

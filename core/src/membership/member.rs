@@ -1,14 +1,9 @@
 //! What is known of one member, and which of two such things stands.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
 use crate::id::{Address, Life};
 
 /// What a server tells of itself beside its address.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Debug, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Meta {
     /// Its share of the keys relative to the other servers' (ownership), little-endian; zero owns nothing.
     weight: [u8; 2],
@@ -23,6 +18,18 @@ impl Meta {
     /// Returns the metadata of a server with this weight and nothing else to say.
     pub const fn weighted(weight: u16) -> Self {
         Self { weight: weight.to_le_bytes(), opaque: [0; 14] }
+    }
+
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
+        let [low, high, opaque @ ..] = bytes;
+        Self { weight: [low, high], opaque }
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&self.weight);
+        bytes[2..].copy_from_slice(&self.opaque);
+        bytes
     }
 
     /// Returns the share of the keys relative to the other servers'.
@@ -89,6 +96,11 @@ pub struct Member {
 }
 
 impl Member {
+    /// What a server says of itself when it starts.
+    pub(crate) const fn starting(life: Life, address: Address, meta: Meta) -> Self {
+        Self { life, incarnation: 1, state: State::Alive, address, meta }
+    }
+
     pub(crate) const UNKNOWN: Self = Self {
         life: Life::NONE,
         incarnation: 0,
@@ -102,8 +114,85 @@ impl Member {
         (self.life, self.incarnation, self.state) > (known.life, known.incarnation, known.state)
     }
 
+    /// Whether this is less than what is known.
+    pub(crate) fn replaces_not(&self, known: &Self) -> bool {
+        !self.replaces(known) && !self.supports(known)
+    }
+
     /// Whether this says the same of the same incarnation.
     pub(crate) fn supports(&self, known: &Self) -> bool {
         (self.life, self.incarnation, self.state) == (known.life, known.incarnation, known.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every entry of two generations, two ids, two incarnations and every state.
+    fn all() -> Vec<Member> {
+        let mut all = std::vec![Member::UNKNOWN];
+        for bits in 0..32_u8 {
+            let bit = |at: u8| bits >> at & 1;
+            let life = Life { generation: u32::from(bit(0)), id: 1 + u64::from(bit(1)) };
+            let state = State::from_byte(1 + bit(3) + 2 * bit(4)).unwrap();
+            all.push(Member { life, incarnation: u32::from(bit(2)), state, ..Member::UNKNOWN });
+        }
+        all
+    }
+
+    fn join(a: Member, b: Member) -> Member {
+        if b.replaces(&a) { b } else { a }
+    }
+
+    #[test]
+    fn learning_is_a_join() {
+        for a in all() {
+            assert_eq!(join(a, a), a);
+            for b in all() {
+                assert_eq!(join(a, b), join(b, a));
+                let relations = [a.replaces(&b), a.supports(&b), a.replaces_not(&b)];
+                assert_eq!(relations.iter().filter(|&&holds| holds).count(), 1, "{a:?} {b:?}");
+                for c in all() {
+                    assert_eq!(join(join(a, b), c), join(a, join(b, c)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_higher_incarnation_refutes_and_only_a_new_life_comes_back() {
+        let life = Life { generation: 3, id: 7 };
+        let said = |incarnation, state| Member {
+            incarnation,
+            state,
+            ..Member::starting(life, Address::default(), Meta::default())
+        };
+        let chain = [
+            said(1, State::Alive),
+            said(1, State::Suspect),
+            said(1, State::Dead),
+            said(1, State::Left),
+            said(2, State::Alive),
+            Member { life: Life { generation: 3, id: 8 }, ..said(0, State::Alive) },
+            Member { life: Life { generation: 4, id: 1 }, ..said(0, State::Alive) },
+        ];
+        for pair in chain.windows(2) {
+            assert!(pair[1].replaces(&pair[0]) && pair[0].replaces_not(&pair[1]));
+        }
+        assert!(chain[0].replaces(&Member::UNKNOWN));
+    }
+
+    #[test]
+    fn metadata_and_states_go_through_bytes() {
+        let bytes = core::array::from_fn(|at| at as u8);
+        let meta = Meta::from_bytes(bytes);
+        assert_eq!((meta.weight(), meta.opaque[0], meta.to_bytes()), (0x0100, 2, bytes));
+        for byte in 0..=u8::MAX {
+            assert_eq!(
+                State::from_byte(byte).map(|state| state as u8),
+                (1..=4).contains(&byte).then_some(byte)
+            );
+        }
     }
 }

@@ -9,84 +9,36 @@
 //! seems slow (Dadgar, Phillips, Currey 2018, "Lifeguard"). What is known of a member is one of a chain of states, and
 //! learning is taking the greater ([`Member`]), so gossip may be lost, duplicated and reordered.
 
+mod config;
 mod dissemination;
 mod health;
 mod member;
 mod probe;
 mod suspicion;
+mod timers;
 
 use crate::id::{Address, Life, Slot, SlotSet};
-use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 
 use heapless::Vec;
 
-pub(crate) use dissemination::ENTRIES;
+pub use config::{SwimConfig, SwimStats};
 use dissemination::Dissemination;
+pub(crate) use dissemination::ENTRIES;
 use health::Health;
 pub use member::{Member, Meta, State};
 use probe::Probes;
+pub(crate) use suspicion::SUSPECTORS;
 use suspicion::Suspicion;
 
-/// The protocol's times and counts.
-#[derive(Clone, Copy, Debug)]
-pub struct SwimConfig {
-    /// One member is probed each period. Default: 200 ms.
-    pub period: Duration,
-    /// How long a direct ping may take before others are asked. Default: 60 ms.
-    pub timeout: Duration,
-    /// Others asked to ping a member that did not answer. Default: 3.
-    pub indirect: u8,
-    /// How long a suspect has to refute once three others have confirmed the suspicion. Default: 500 ms.
-    pub suspicion_min: Duration,
-    /// The same while nobody confirms it. Default: 2 s.
-    pub suspicion_max: Duration,
-    /// How often a dead member is tried again, so that partitions heal. Default: 1 s.
-    pub retry_dead: Duration,
-}
-
-impl SwimConfig {
-    /// The defaults, for servers in one datacenter.
-    pub const DEFAULT: Self = Self {
-        period: Duration::from_millis(200),
-        timeout: Duration::from_millis(60),
-        indirect: 3,
-        suspicion_min: Duration::from_millis(500),
-        suspicion_max: Duration::from_secs(2),
-        retry_dead: Duration::from_secs(1),
-    };
-}
-
-impl Default for SwimConfig {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
+/// How often one of the dead is tried once one has answered, until none has for as long as we else wait between tries.
+const RETRY_ON: Duration = Duration::from_millis(20);
 
 /// What changed in the view of the members.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Change {
     pub(crate) slot: Slot,
     pub(crate) state: State,
-}
-
-/// Counters of the protocol.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SwimStats {
-    /// Members pinged directly.
-    pub probes: u64,
-    /// Members asked to ping another.
-    pub indirect_probes: u64,
-    /// Probes that nobody answered in time.
-    pub failed_probes: u64,
-    /// Members that we suspected by our own probe.
-    pub suspicions: u64,
-    /// Suspicions of ourselves that we refuted.
-    pub refutations: u64,
-    /// Members that we declared dead.
-    pub deaths: u64,
-    /// Acks that answered no probe under way.
-    pub stale_acks: u64,
 }
 
 /// One server's view of the PoP.
@@ -101,8 +53,11 @@ pub(crate) struct Membership<const N: usize> {
     /// Members whose state changed since the node last looked.
     changed: SlotSet,
     next_period: Instant,
+    next_gossip: Instant,
     next_retry: Instant,
-    left: bool,
+    retry_on_until: Instant,
+    /// Members that were told of everybody since they joined.
+    greeted: SlotSet,
     pub(crate) stats: SwimStats,
 }
 
@@ -115,12 +70,16 @@ pub(crate) enum Outgoing {
     PingReq { to: Slot, target: Slot, number: u32 },
     /// Answer `to`'s ping; or, with a target, tell that this answered our ping on its behalf.
     Ack { to: Slot, number: u32, target: Option<Slot> },
+    /// Tell `to` what is new.
+    Gossip { to: Slot },
 }
 
 impl<const N: usize> Membership<N> {
-    pub(crate) fn new(config: SwimConfig, me: Slot, life: Life, address: Address, meta: Meta, now: Instant) -> Self {
+    /// Returns the view of a server in slot `me` that says `own` of itself and has heard of nobody else. The first
+    /// period is over at `first`, which should differ among servers that start together.
+    pub(crate) fn new(config: SwimConfig, me: Slot, own: Member, now: Instant, first: Instant) -> Self {
         let mut members = [Member::UNKNOWN; N];
-        members[me.index()] = Member { life, incarnation: 1, state: State::Alive, address, meta };
+        members[me.index()] = own;
         let mut spread = Dissemination::new();
         spread.renew(me);
         Self {
@@ -132,9 +91,11 @@ impl<const N: usize> Membership<N> {
             spread,
             health: Health::new(),
             changed: SlotSet::EMPTY,
-            next_period: now,
+            next_period: first,
+            next_gossip: now,
             next_retry: now + config.retry_dead,
-            left: false,
+            retry_on_until: now,
+            greeted: SlotSet::EMPTY,
             stats: SwimStats::default(),
         }
     }
@@ -153,7 +114,8 @@ impl<const N: usize> Membership<N> {
         (0..N).map(Slot::at).filter(|slot| of(self.members[slot.index()].state)).collect()
     }
 
-    fn known(&self) -> SlotSet {
+    /// Returns the members ever heard of, ourselves among them.
+    pub(crate) fn known(&self) -> SlotSet {
         self.those(|state| state != State::Unknown)
     }
 
@@ -169,68 +131,96 @@ impl<const N: usize> Membership<N> {
 
     // ---- what others say ----
 
-    /// Learns what a packet says of a member: the greater of that and what is known stands.
-    pub(crate) fn learn(&mut self, now: Instant, from: Slot, slot: Slot, news: &Member) {
+    /// Learns what a packet of `from` says of a member, and by whom it is suspected if it is: the greater of that and
+    /// what is known stands.
+    pub(crate) fn learn(&mut self, now: Instant, from: Slot, slot: Slot, news: &Member, by: SlotSet) {
         if slot == self.me {
-            self.refute(news);
+            self.refute(from, news);
             return;
         }
-        let known = &self.members[slot.index()];
-        if news.state == State::Suspect && known.state == State::Suspect && news.supports(known) {
-            self.confirm(now, from, slot);
+        let known = &mut self.members[slot.index()];
+        let by = by.without(slot);
+        if news.state == State::Suspect && news.supports(known) {
+            self.confirm(slot, by);
             return;
         }
         if !news.replaces(known) {
             return;
         }
-        if news.state != known.state || news.life != known.life {
+        // Who does not know its own address leaves it to the others to see where its packets come from.
+        let address = if news.address == Address::default() { known.address } else { news.address };
+        let news = Member { address, ..*news };
+        let reborn = news.life.id != known.life.id;
+        if (news.state, news.life, address, news.meta) != (known.state, known.life, known.address, known.meta)
+        {
             self.changed.insert(slot);
         }
-        self.members[slot.index()] = *news;
+        *known = news;
         self.spread.renew(slot);
-        match news.state {
-            State::Suspect => self.begin_suspicion(now, from, slot),
-            _ => self.suspicions[slot.index()] = None,
+        if reborn {
+            self.met(slot);
         }
+        let before = self.probes.newest();
+        self.suspicions[slot.index()] =
+            (news.state == State::Suspect).then(|| Suspicion::new(now, by, before));
     }
 
-    /// A packet of `slot` came in the life that is known: it was alive when it sent that. Only its own word, in a
-    /// higher incarnation, clears a suspicion: the packet may be old.
+    /// A packet of `slot` came in this life. If it is the life that is known, it was alive when it sent that; but only
+    /// its own word, in a higher incarnation, clears a suspicion: the packet may be old.
     pub(crate) fn heard(&mut self, slot: Slot, life: Life, address: Address) {
         let known = &mut self.members[slot.index()];
-        if !known.life.is_known() || life > known.life {
-            // Its own entry follows; until then it is known to exist.
-            *known = Member { life, incarnation: 0, state: State::Alive, address, meta: known.meta };
-            self.changed.insert(slot);
-            self.suspicions[slot.index()] = None;
-            self.spread.greet(slot, self.known());
-            self.spread.renew(slot);
+        if life <= known.life {
+            return;
+        }
+        let reborn = life.id != known.life.id;
+        // Its own entry follows; until then it is known to exist.
+        *known = Member { life, incarnation: 0, state: State::Alive, address, meta: known.meta };
+        self.changed.insert(slot);
+        self.suspicions[slot.index()] = None;
+        self.spread.renew(slot);
+        if reborn {
+            self.met(slot);
         }
     }
 
-    /// Somebody thinks less of us than we do: say otherwise in a higher incarnation.
-    fn refute(&mut self, news: &Member) {
+    /// A member is new to us, or back in another life: it hears from ourselves who we are.
+    fn met(&mut self, slot: Slot) {
+        self.greeted.remove(slot);
+        self.spread.owe(slot, self.me);
+    }
+
+    /// Somebody says of us what would stand over what we say: say otherwise in a higher incarnation.
+    fn refute(&mut self, from: Slot, news: &Member) {
         let me = &mut self.members[self.me.index()];
-        let wrong = news.life.id == me.life.id && news.state != State::Alive && news.incarnation >= me.incarnation;
-        if !wrong || self.left {
+        if news.life != me.life || !news.replaces(me) {
+            if news.replaces_not(me) {
+                // It has missed what we last said.
+                self.spread.owe(from, self.me);
+            }
             return;
         }
-        me.incarnation = news.incarnation.saturating_add(1);
+        let Some(incarnation) = news.incarnation.checked_add(1) else {
+            // Nothing stands over that but another life.
+            self.stats.unrefuted += 1;
+            return;
+        };
+        me.incarnation = incarnation;
         self.stats.refutations += 1;
         self.health.worsen();
         self.spread.renew(self.me);
     }
 
-    fn begin_suspicion(&mut self, now: Instant, by: Slot, slot: Slot) {
-        self.suspicions[slot.index()] = Some(Suspicion::new(now, by));
-    }
-
-    fn confirm(&mut self, now: Instant, by: Slot, slot: Slot) {
-        let suspicion = self.suspicions[slot.index()].get_or_insert(Suspicion::new(now, by));
-        if suspicion.confirm(by) {
+    /// These suspect a suspect too.
+    fn confirm(&mut self, slot: Slot, by: SlotSet) {
+        if self.suspicions[slot.index()].as_mut().is_some_and(|suspicion| suspicion.confirm(by)) {
             // An independent confirmation is worth passing on.
             self.spread.renew(slot);
         }
+    }
+
+    /// Returns those who suspect `slot`, as far as they count.
+    pub(crate) fn suspected_by(&self, slot: Slot) -> SlotSet {
+        self.suspicions[slot.index()].as_ref().map_or(SlotSet::EMPTY, Suspicion::by)
     }
 
     /// Our generation was raised, or our metadata changed.
@@ -244,109 +234,60 @@ impl<const N: usize> Membership<N> {
 
     /// Says that we leave: the others stop probing us at once.
     pub(crate) fn leave(&mut self) {
-        self.left = true;
         self.members[self.me.index()].state = State::Left;
         self.changed.insert(self.me);
         self.spread.renew(self.me);
     }
 
-    // ---- time ----
-
-    /// Moves the protocol on.
-    pub(crate) fn tick(&mut self, now: Instant, rng: &mut Rng) {
-        if self.left {
-            return;
-        }
-        if self.probes.wants_help(now) {
-            let helpers = self.others();
-            self.stats.indirect_probes += self.probes.ask_help(helpers, self.config.indirect, rng);
-        }
-        if now >= self.next_period {
-            self.end_probe(now);
-            self.next_period = now + self.health.stretch(self.config.period);
-            let timeout = self.health.stretch(self.config.timeout);
-            if self.probes.begin(now + timeout, self.others(), rng) {
-                self.stats.probes += 1;
-            }
-        }
-        if now >= self.next_retry {
-            self.next_retry = now + self.config.retry_dead;
-            self.probes.retry(self.those(|state| state == State::Dead), rng);
-        }
-        self.end_suspicions(now);
-    }
-
-    /// The period is over: a member that did not answer in it is suspected.
-    fn end_probe(&mut self, now: Instant) {
-        let Some(target) = self.probes.unanswered() else { return };
-        self.stats.failed_probes += 1;
-        self.health.worsen();
-        let member = &mut self.members[target.index()];
-        match member.state {
-            State::Alive => {
-                member.state = State::Suspect;
-                self.stats.suspicions += 1;
-                self.changed.insert(target);
-                self.spread.renew(target);
-                self.begin_suspicion(now, self.me, target);
-            }
-            State::Suspect => self.confirm(now, self.me, target),
-            State::Unknown | State::Dead | State::Left => {}
-        }
-    }
-
-    fn end_suspicions(&mut self, now: Instant) {
-        for slot in self.those(|state| state == State::Suspect).iter() {
-            let Some(suspicion) = self.suspicions[slot.index()] else { continue };
-            if now < self.deadline(&suspicion) {
-                continue;
-            }
-            self.suspicions[slot.index()] = None;
-            self.members[slot.index()].state = State::Dead;
-            self.stats.deaths += 1;
-            self.changed.insert(slot);
-            self.spread.renew(slot);
-        }
-    }
-
-    fn deadline(&self, suspicion: &Suspicion) -> Instant {
-        let (min, max) = (self.config.suspicion_min, self.config.suspicion_max);
-        suspicion.deadline(self.health.stretch(min), self.health.stretch(max), self.others().len())
-    }
-
-    /// Returns when [`tick`](Self::tick) has something to do next.
-    pub(crate) fn next_tick(&self) -> Instant {
-        if self.left {
-            return Instant::NEVER;
-        }
-        let suspicions = self.suspicions.iter().flatten().map(|suspicion| self.deadline(suspicion));
-        let timers = self.next_period.min(self.next_retry).min(self.probes.help_at());
-        suspicions.fold(timers, Instant::min)
+    pub(crate) fn has_left(&self) -> bool {
+        self.members[self.me.index()].state == State::Left
     }
 
     // ---- probes ----
 
-    /// `from` pings us: an ack is due, with the number of its latest ping.
-    pub(crate) fn on_ping(&mut self, from: Slot, number: u32) {
+    /// `from` pings us: an ack is due, with the number of its latest ping. One that is `joining` is told of everybody.
+    pub(crate) fn on_ping(&mut self, from: Slot, number: u32, joining: bool) {
         self.probes.owe_ack(from, number);
+        if joining && !self.greeted.contains(from) {
+            self.greeted.insert(from);
+            self.spread.greet(from, self.known());
+        }
     }
 
     /// `from` asks us to ping `target` for it.
     pub(crate) fn on_ping_req(&mut self, from: Slot, target: Slot, number: u32) {
         if target == self.me {
             self.probes.owe_ack(from, number);
-        } else {
+        } else if self.member(target).state != State::Unknown {
             self.probes.relay(from, target, number);
         }
     }
 
     /// `from` answers, or tells that `target` answered it on our behalf.
-    pub(crate) fn on_ack(&mut self, from: Slot, target: Slot, number: u32) {
+    pub(crate) fn on_ack(&mut self, now: Instant, from: Slot, target: Slot, number: u32) {
+        let newest = self.probes.newest();
+        let suspicion = self.suspicions[from.index()].as_mut().filter(|_| from == target);
+        let looked_for = suspicion.is_some_and(|suspicion| suspicion.answered(now, number, newest));
         match self.probes.on_ack(from, target, number) {
             probe::Acked::Ours => self.health.improve(),
+            // One of the dead is back; so may be others.
+            probe::Acked::Retried => {
+                self.retry_on_until = now + self.config.retry_dead;
+                self.next_retry = self.next_retry.min(now + RETRY_ON);
+            }
             probe::Acked::Relayed => {}
-            probe::Acked::Stale => self.stats.stale_acks += 1,
+            probe::Acked::Stale => self.stats.stale_acks += u64::from(!looked_for),
         }
+    }
+
+    /// Whether there is news to tell.
+    pub(crate) fn has_news(&self) -> bool {
+        self.spread.has_news(self.others())
+    }
+
+    /// Returns how many members `to` has still to be told of.
+    pub(crate) fn owed(&self, to: Slot) -> u8 {
+        self.spread.owed(to)
     }
 
     /// Returns what is to be sent next, and takes it off what is due.
@@ -360,11 +301,16 @@ impl<const N: usize> Membership<N> {
     }
 
     /// Returns the members to be told of in a packet for `to` with room for `room` entries. What is said of `to` itself
-    /// comes first, if it may want to refute it; then the least often told. `rotate` adds one more, in rotation.
+    /// comes first, if it may want to refute it; then the least often told. `rotate` adds one more, in rotation. To
+    /// ourselves stands for to anybody: only who we are.
     pub(crate) fn tell(&mut self, to: Slot, room: usize, rotate: bool) -> Vec<Slot, ENTRIES> {
-        let limit = dissemination::limit(self.others().len());
-        let first = matches!(self.members[to.index()].state, State::Suspect | State::Dead).then_some(to);
-        let known = self.known();
-        self.spread.choose(to, first, rotate.then_some(known), room, limit)
+        let doubted = matches!(self.member(to).state, State::Suspect | State::Dead | State::Left);
+        let first = if self.has_left() || to == self.me { Some(self.me) } else { doubted.then_some(to) };
+        let room = if to == self.me { room.min(1) } else { room };
+        let rotate = if rotate { self.known() } else { SlotSet::EMPTY };
+        self.spread.choose(to, first, rotate, room, self.others())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,8 +29,13 @@ struct Relay {
 /// What an ack answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Acked {
+    /// Our probe of this period.
     Ours,
+    /// Our ping to one of the dead.
+    Retried,
+    /// A ping that we sent for another.
     Relayed,
+    /// Nothing that is under way.
     Stale,
 }
 
@@ -52,6 +57,10 @@ pub(super) struct Probes<const N: usize> {
     relays: [Option<Relay>; N],
     relays_due: SlotSet,
     passed_on: SlotSet,
+    /// Members to be told what is new.
+    gossips: SlotSet,
+    /// Suspects to be pinged once more.
+    looks: SlotSet,
 }
 
 impl<const N: usize> Probes<N> {
@@ -69,11 +78,19 @@ impl<const N: usize> Probes<N> {
             relays: [None; N],
             relays_due: SlotSet::EMPTY,
             passed_on: SlotSet::EMPTY,
+            gossips: SlotSet::EMPTY,
+            looks: SlotSet::EMPTY,
         }
     }
 
+    /// Every ping has a number of its own, so that no ack is taken for another's; zero is for those that ask for none.
     fn next_number(&mut self) -> u32 {
-        self.number = self.number.wrapping_add(1);
+        self.number = self.number.wrapping_add(1).max(1);
+        self.number
+    }
+
+    /// Returns the number of the latest ping.
+    pub(super) fn newest(&self) -> u32 {
         self.number
     }
 
@@ -99,6 +116,23 @@ impl<const N: usize> Probes<N> {
         if let Some(target) = dead.nth(rng.below(dead.len() as u64) as usize) {
             self.retry = Some((target, self.next_number()));
             self.retry_due = true;
+        }
+    }
+
+    /// Pings a suspect, outside of any probe.
+    pub(super) fn look(&mut self, suspect: Slot) {
+        self.looks.insert(suspect);
+    }
+
+    /// Tells `count` of `others` what is new.
+    pub(super) fn gossip(&mut self, others: SlotSet, count: u8, rng: &mut Rng) {
+        self.gossips = SlotSet::EMPTY;
+        let mut left = others;
+        for _ in 0..count {
+            if let Some(to) = left.nth(rng.below(left.len() as u64) as usize) {
+                left.remove(to);
+                self.gossips.insert(to);
+            }
         }
     }
 
@@ -131,6 +165,12 @@ impl<const N: usize> Probes<N> {
         self.current.take().filter(|probe| !probe.acked).map(|probe| probe.target)
     }
 
+    /// Ends the probe of this period without a verdict.
+    pub(super) fn abandon(&mut self) {
+        self.helpers = SlotSet::EMPTY;
+        self.current = None;
+    }
+
     pub(super) fn owe_ack(&mut self, to: Slot, number: u32) {
         self.acks.insert(to);
         self.ack_numbers[to.index()] = number;
@@ -155,7 +195,7 @@ impl<const N: usize> Probes<N> {
         }
         if self.retry == Some((target, number)) {
             self.retry = None;
-            return Acked::Relayed;
+            return Acked::Retried;
         }
         let mut known = false;
         for origin in (0..N).map(Slot::at) {
@@ -170,11 +210,23 @@ impl<const N: usize> Probes<N> {
     pub(super) fn is_due(&self) -> bool {
         self.ping.is_some()
             || self.retry_due
-            || !(self.acks.union(self.passed_on).union(self.helpers).union(self.relays_due)).is_empty()
+            || [self.acks, self.passed_on, self.helpers, self.relays_due, self.gossips, self.looks]
+                .iter()
+                .any(|due| !due.is_empty())
     }
 
     /// Returns what is to be sent next: what keeps others from suspecting us first.
     pub(super) fn outgoing(&mut self) -> Option<Outgoing> {
+        while self.is_due() {
+            if let Some(outgoing) = self.next_outgoing() {
+                return Some(outgoing);
+            }
+        }
+        None
+    }
+
+    /// Takes one thing off what is due; `None` when it was no longer of use.
+    fn next_outgoing(&mut self) -> Option<Outgoing> {
         if let Some(to) = self.acks.iter().next() {
             self.acks.remove(to);
             let number = self.ack_numbers[to.index()];
@@ -183,23 +235,36 @@ impl<const N: usize> Probes<N> {
         }
         if let Some(to) = self.passed_on.iter().next() {
             self.passed_on.remove(to);
-            let relay = self.relays[to.index()].take()?;
-            return Some(Outgoing::Ack { to, number: relay.theirs, target: Some(relay.target) });
+            if let Some(relay) = self.relays[to.index()].take() {
+                return Some(Outgoing::Ack { to, number: relay.theirs, target: Some(relay.target) });
+            }
         }
         if let Some((to, number)) = self.ping.take() {
             return Some(Outgoing::Ping { to, number });
         }
-        if let (Some(to), Some(probe)) = (self.helpers.iter().next(), self.current) {
+        if let Some(to) = self.helpers.iter().next() {
             self.helpers.remove(to);
-            return Some(Outgoing::PingReq { to, target: probe.target, number: probe.number });
+            if let Some(probe) = self.current {
+                return Some(Outgoing::PingReq { to, target: probe.target, number: probe.number });
+            }
         }
         if let Some(origin) = self.relays_due.iter().next() {
             self.relays_due.remove(origin);
-            let relay = self.relays[origin.index()]?;
-            return Some(Outgoing::Ping { to: relay.target, number: relay.ours });
+            if let Some(relay) = self.relays[origin.index()] {
+                return Some(Outgoing::Ping { to: relay.target, number: relay.ours });
+            }
         }
-        if core::mem::take(&mut self.retry_due) {
-            let (to, number) = self.retry?;
+        if let Some(to) = self.looks.iter().next() {
+            self.looks.remove(to);
+            return Some(Outgoing::Ping { to, number: self.next_number() });
+        }
+        if let Some(to) = self.gossips.iter().next() {
+            self.gossips.remove(to);
+            return Some(Outgoing::Gossip { to });
+        }
+        if core::mem::take(&mut self.retry_due)
+            && let Some((to, number)) = self.retry
+        {
             return Some(Outgoing::Ping { to, number });
         }
         None

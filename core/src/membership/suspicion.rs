@@ -1,37 +1,112 @@
-//! A suspicion: how long its subject has to refute.
+//! A suspicion: who holds it, and how long its subject has to refute.
 
 use crate::id::{Slot, SlotSet};
 use crate::time::{Duration, Instant};
 
 /// Independent confirmations that bring the deadline to its minimum.
 const CONFIRMATIONS: usize = 3;
+/// Those who suspect that are counted, and told to others: the first and the confirmations.
+pub(crate) const SUSPECTORS: usize = CONFIRMATIONS + 1;
 /// `log(1 + c) / log(1 + CONFIRMATIONS)` in thousandths, for `c` confirmations (Lifeguard, section IV-B).
-const SHORTENED: [u64; CONFIRMATIONS + 1] = [0, 500, 792, 1_000];
+const SHORTENED: [u64; SUSPECTORS] = [0, 500, 792, 1_000];
+/// Times that everyone who holds a member suspect pings it, evenly spaced from the start, before declaring it dead: who
+/// missed the refutation hears it then, and whom it does not answer has a word of its own.
+const LOOKS: u8 = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Suspicion {
     since: Instant,
+    /// Those whose own pings the subject did not answer; [`SUSPECTORS`] at most.
     by: SlotSet,
+    /// The number of our latest ping of anybody when this began: an ack of a later one is fresh word.
+    before: u32,
+    /// Times that we have looked for ourselves since.
+    looks: u8,
+    /// Until when the latest look may be answered.
+    look_until: Option<Instant>,
 }
 
 impl Suspicion {
-    pub(super) fn new(now: Instant, by: Slot) -> Self {
-        Self { since: now, by: SlotSet::EMPTY.with(by) }
+    /// Begins a suspicion on the word of `by`; `before` is the number of our latest ping.
+    pub(super) fn new(now: Instant, by: SlotSet, before: u32) -> Self {
+        let mut suspicion = Self { since: now, by: SlotSet::EMPTY, before, looks: 0, look_until: None };
+        suspicion.confirm(by);
+        suspicion
     }
 
-    /// Notes that `by` suspects too; returns whether that is news and still counts.
-    pub(super) fn confirm(&mut self, by: Slot) -> bool {
-        let news = !self.by.contains(by) && self.by.len() <= CONFIRMATIONS;
-        self.by.insert(by);
-        news
+    /// Begins one because of our own probe: the first look has just been.
+    pub(super) fn ours(now: Instant, me: Slot, before: u32) -> Self {
+        Self { looks: 1, ..Self::new(now, SlotSet::EMPTY.with(me), before) }
+    }
+
+    /// Returns those who suspect, as far as they count.
+    pub(super) fn by(&self) -> SlotSet {
+        self.by
+    }
+
+    /// Notes that these suspect by their own pings; returns whether that is news and still counts.
+    pub(super) fn confirm(&mut self, by: SlotSet) -> bool {
+        let before = self.by;
+        for slot in by.difference(before).iter().take(SUSPECTORS - before.len()) {
+            self.by.insert(slot);
+        }
+        self.by != before
+    }
+
+    /// When we next look for ourselves; never, once we have.
+    fn next_look(&self, deadline: Instant) -> Instant {
+        if self.looks == LOOKS {
+            return Instant::NEVER;
+        }
+        let step = deadline.since(self.since).0 / u64::from(LOOKS);
+        self.since + Duration(step * u64::from(self.looks))
+    }
+
+    /// When the suspicion has something to do next.
+    pub(super) fn next(&self, deadline: Instant) -> Instant {
+        deadline.min(self.next_look(deadline)).min(self.look_until.unwrap_or(Instant::NEVER))
+    }
+
+    /// Returns whether we are to look now, and notes that we do; the answer is awaited until `until`.
+    pub(super) fn look(&mut self, now: Instant, deadline: Instant, until: Instant) -> bool {
+        let due = now >= self.next_look(deadline);
+        if due {
+            self.looks += 1;
+            self.look_until.get_or_insert(until);
+        }
+        due
+    }
+
+    /// Returns, once, that a look was not answered in time.
+    pub(super) fn look_failed(&mut self, now: Instant) -> bool {
+        self.look_until.take_if(|until| now >= *until).is_some()
+    }
+
+    /// Takes an ack of the subject's with this number, `newest` being that of our latest ping. When we asked after the
+    /// suspicion began, the subject is there, and deserves the time to refute. Returns whether we did.
+    pub(super) fn answered(&mut self, now: Instant, number: u32, newest: u32) -> bool {
+        let (asked, all) = (number.wrapping_sub(self.before), newest.wrapping_sub(self.before));
+        let fresh = (1..=all).contains(&asked);
+        if fresh {
+            self.since = now;
+            self.looks = 1;
+            self.look_until = None;
+        }
+        fresh
+    }
+
+    /// We could do nothing for this long: it counts for nothing.
+    pub(super) fn postpone(&mut self, span: Duration) {
+        self.since = self.since + span;
+        self.look_until = self.look_until.map(|until| until + span);
     }
 
     /// When the subject is declared dead: from `max` with nobody else's word down to `min` with three. In a PoP of so
     /// few others that three cannot confirm, all of them count for three.
     pub(super) fn deadline(&self, min: Duration, max: Duration, others: usize) -> Instant {
-        let confirmed = self.by.len() - 1;
+        let confirmed = self.by.len().saturating_sub(1);
         let possible = others.saturating_sub(1).min(CONFIRMATIONS);
-        let shortened = if confirmed >= possible { 1_000 } else { SHORTENED[confirmed.min(CONFIRMATIONS)] };
+        let shortened = if confirmed >= possible { 1_000 } else { SHORTENED[confirmed] };
         self.since + Duration(max.0 - max.0.saturating_sub(min.0) / 1_000 * shortened)
     }
 }
@@ -40,20 +115,69 @@ impl Suspicion {
 mod tests {
     use super::*;
 
+    const MIN: Duration = Duration::from_millis(500);
+    const MAX: Duration = Duration::from_secs(2);
+
+    fn by(slots: impl IntoIterator<Item = usize>) -> SlotSet {
+        slots.into_iter().map(Slot::at).collect()
+    }
+
     #[test]
     fn confirmations_shorten_the_deadline_to_its_minimum() {
-        let (min, max) = (Duration::from_millis(500), Duration::from_secs(2));
-        let mut suspicion = Suspicion::new(Instant::ZERO, Slot::at(0));
-        let mut deadlines = std::vec![suspicion.deadline(min, max, 63)];
-        for by in [1, 1, 2, 3, 4] {
-            let counted = suspicion.confirm(Slot::at(by));
-            assert_eq!(counted, deadlines.len() < 4 && !(by == 1 && deadlines.len() > 1));
-            if counted {
-                deadlines.push(suspicion.deadline(min, max, 63));
+        let mut suspicion = Suspicion::new(Instant::ZERO, by([0]), 0);
+        let mut deadlines = std::vec![suspicion.deadline(MIN, MAX, 63)];
+        for (next, counts) in [(1, true), (1, false), (2, true), (0, false), (3, true), (4, false)] {
+            assert_eq!(suspicion.confirm(by([next])), counts);
+            if counts {
+                deadlines.push(suspicion.deadline(MIN, MAX, 63));
             }
         }
-        assert_eq!(deadlines.iter().map(|at| at.0 / 1_000_000).collect::<std::vec::Vec<_>>(), [2_000, 1_250, 812, 500]);
-        // With one other server there is nobody to confirm.
-        assert_eq!(Suspicion::new(Instant::ZERO, Slot::at(0)).deadline(min, max, 1), Instant::from_millis(500));
+        let millis = deadlines.iter().map(|at| at.0 / 1_000_000).collect::<Vec<_>>();
+        assert_eq!(millis, [2_000, 1_250, 812, 500]);
+        assert_eq!(suspicion.by(), by(0..4), "no more are counted");
+        // With one other server there is nobody to confirm; with two, one is all.
+        assert_eq!(
+            Suspicion::new(Instant::ZERO, by([0]), 0).deadline(MIN, MAX, 1),
+            Instant::from_millis(500)
+        );
+        assert_eq!(Suspicion::new(Instant::ZERO, by([0]), 0).deadline(MIN, MAX, 2), Instant::ZERO + MAX);
+        assert_eq!(
+            Suspicion::new(Instant::ZERO, by([0, 1]), 0).deadline(MIN, MAX, 2),
+            Instant::from_millis(500)
+        );
+        // Nobody's word at all is no confirmation either.
+        assert_eq!(Suspicion::new(Instant::ZERO, by([]), 0).deadline(MIN, MAX, 63), Instant::ZERO + MAX);
+    }
+
+    #[test]
+    fn looks_are_spaced_evenly_from_the_start() {
+        let mut suspicion = Suspicion::new(Instant::ZERO, by([0]), 0);
+        let deadline = suspicion.deadline(MIN, MAX, 63);
+        let mut at = Vec::new();
+        for ms in 0..2_000 {
+            let now = Instant::from_millis(ms);
+            if suspicion.look(now, deadline, now + Duration::from_millis(60)) {
+                at.push(ms);
+            }
+            assert_eq!(suspicion.look_failed(now), at.last().is_some_and(|look| look + 60 == ms));
+        }
+        assert_eq!(at, [0, 667, 1_334]);
+        assert_eq!(suspicion.next(deadline), deadline);
+        assert_eq!(Suspicion::ours(Instant::ZERO, Slot::at(0), 0).next(deadline), Instant(666_666_666));
+    }
+
+    #[test]
+    fn an_ack_counts_when_it_was_asked_for_since() {
+        let began = Instant::ZERO;
+        let mut suspicion = Suspicion::new(began, by([0]), u32::MAX - 1);
+        let now = Instant::from_millis(100);
+        for (number, counts) in
+            [(u32::MAX - 1, false), (5, false), (0, true), (u32::MAX, true), (3, true), (4, false)]
+        {
+            assert_eq!(suspicion.answered(now, number, 3), counts, "{number}");
+        }
+        assert_eq!(suspicion.deadline(MIN, MAX, 63), now + MAX, "the time begins anew");
+        suspicion.postpone(Duration::from_secs(1));
+        assert_eq!(suspicion.deadline(MIN, MAX, 63), now + MAX + Duration::from_secs(1));
     }
 }

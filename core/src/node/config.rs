@@ -2,9 +2,10 @@
 
 use core::fmt;
 
-use crate::id::{Life, Slot, SlotSet};
+use crate::id::{Address, Life, Slot, SlotSet};
 use crate::limits::{PAYLOAD_DEFAULT, PAYLOAD_MAX, PAYLOAD_MIN, SLOTS_MAX};
 use crate::map::MapError;
+use crate::membership::{Meta, SwimConfig};
 use crate::sync::SyncConfig;
 use crate::time::Duration;
 use crate::wire::Shape;
@@ -30,6 +31,13 @@ pub struct Config {
     pub seed: u64,
     /// How long the first write may wait for every live peer to be met (R4.2). Default: 5 s.
     pub start_within: Duration,
+    /// Where the others reach us, as far as we know; zero leaves it to them to see where our packets come from.
+    pub address: Address,
+    /// What the others are told of us, with [`swim`](Self::swim). Default: a weight of 100 and nothing else.
+    pub meta: Meta,
+    /// How to find out who is alive; `None` when somebody else does and tells by
+    /// [`Node::set_live`](super::Node::set_live). Default: [`SwimConfig::DEFAULT`].
+    pub swim: Option<SwimConfig>,
     /// When to exchange, pull and push.
     pub sync: SyncConfig,
     /// How often some buckets are compared with a peer (DESIGN section 4). Default: 1 s.
@@ -53,6 +61,9 @@ impl Config {
             payload: PAYLOAD_DEFAULT,
             seed: life.id,
             start_within: Duration::from_secs(5),
+            address: Address([0; 24]),
+            meta: Meta::weighted(Meta::DEFAULT_WEIGHT),
+            swim: Some(SwimConfig::DEFAULT),
             sync: SyncConfig::DEFAULT,
             repair: Duration::from_secs(1),
             budget_bytes: 1 << 20,
@@ -76,7 +87,13 @@ impl Config {
             ("repair", self.repair),
             ("budget_interval", self.budget_interval),
         ];
-        match spans.into_iter().find(|(_, span)| *span == Duration::ZERO) {
+        let swim = self.swim.unwrap_or(SwimConfig::DEFAULT);
+        let swim = [
+            ("swim.period", swim.period),
+            ("swim.gossip", swim.gossip),
+            ("swim.retry_dead", swim.retry_dead),
+        ];
+        match spans.into_iter().chain(swim).find(|(_, span)| *span == Duration::ZERO) {
             Some((field, _)) => Err(ConfigError::Zero { field }),
             None if window == 0 => Err(ConfigError::Zero { field: "sync.window" }),
             None => Ok(()),

@@ -84,18 +84,25 @@ impl<const N: usize> Node<'_, N> {
         while let Some(notice) = self.notices.pop() {
             let written = self.map.write_life_notice(notice.slot, notice.other, notice.to_life, frame);
             if let Some(written) = written {
-                return Some(self.seal(frame, written, notice.to, notice.slot));
+                return Some(self.seal(frame, written, 0, notice.to, notice.slot));
             }
+        }
+        if self.owes_probe()
+            && let Some((envelope, len, members, to, slot)) = self.write_probe(frame)
+        {
+            return Some(self.seal(frame, (envelope, len), members, to, slot));
         }
         while let Some(due) = self.due() {
             if !self.budget.allows(self.now) {
                 self.stats.budget_exhausted += 1;
                 return None;
             }
-            let (written, slot) = self.fill(due, frame);
-            if let Some(written) = written {
-                self.budget.spend(written.1);
-                return Some(self.seal(frame, written, self.address(slot), slot));
+            let share = self.members_share(limit);
+            let (written, slot) = self.fill(due, &mut frame[..limit - share]);
+            if let Some((envelope, len)) = written {
+                let (len, members) = self.append_members(slot, frame, len);
+                self.budget.spend(len);
+                return Some(self.seal(frame, (envelope, len), members, self.address(slot), slot));
             }
         }
         None
@@ -141,10 +148,23 @@ impl<const N: usize> Node<'_, N> {
         (written, slot)
     }
 
-    fn seal(&mut self, frame: &mut [u8], written: (Envelope, usize), to: Address, slot: Slot) -> Transmit {
+    fn seal(
+        &mut self,
+        frame: &mut [u8],
+        written: (Envelope, usize),
+        members: u8,
+        to: Address,
+        slot: Slot,
+    ) -> Transmit {
         let (envelope, len) = written;
         self.packet_number += 1;
-        wire::seal(&mut frame[..len], &envelope, self.config.cluster, self.packet_number);
+        wire::seal_with_members(
+            &mut frame[..len],
+            &envelope,
+            self.config.cluster,
+            self.packet_number,
+            members,
+        );
         self.stats.sent[envelope.kind.index()] += 1;
         self.stats.sent_bytes += len as u64;
         Transmit { to, slot, len }

@@ -25,7 +25,8 @@ impl<const N: usize> Node<'_, N> {
         if packet.len() > self.config.payload {
             return Err(Reject::Oversize);
         }
-        let (envelope, body) = wire::parse(packet, self.config.cluster, &self.config.shape, N)?;
+        let (envelope, body, members) =
+            wire::parse_with_members(packet, self.config.cluster, &self.config.shape, N)?;
         let known = self.map.life_of(envelope.slot);
         if let Err(reason) = self.map.admit(&envelope) {
             if matches!(reason, Reject::OldLife | Reject::SlotConflict) {
@@ -39,7 +40,13 @@ impl<const N: usize> Node<'_, N> {
         }
         // Where a packet came from is a hint: the best there is until the members tell.
         self.addresses[envelope.slot.index()] = from;
-        self.dispatch(&envelope, &body)?;
+        self.hear_member(&envelope, from);
+        let outcome = self.dispatch(&envelope, &body);
+        if outcome.is_ok() {
+            self.learn_members(envelope.slot, members);
+        }
+        self.apply_changes();
+        outcome?;
         self.stats.received[envelope.kind.index()] += 1;
         Ok(())
     }
@@ -47,6 +54,10 @@ impl<const N: usize> Node<'_, N> {
     fn dispatch(&mut self, envelope: &Envelope, body: &Body<'_>) -> Result<(), Reject> {
         let (from, now) = (envelope.slot, self.now);
         match body {
+            Body::Ping(probe) => self.on_ping(from, *probe),
+            Body::PingReq(probe) => self.on_ping_req(from, *probe),
+            Body::Ack(probe) => self.on_ack(from, *probe),
+            Body::Gossip => {}
             Body::Version(packet) => {
                 let outcome = self.map.on_version(from, packet);
                 if outcome.lacks {

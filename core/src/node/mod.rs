@@ -10,6 +10,7 @@ mod config;
 mod egress;
 mod ingress;
 mod stats;
+mod swim;
 
 use core::fmt;
 
@@ -22,7 +23,7 @@ pub use stats::Stats;
 use crate::clock::Dot;
 use crate::id::{Address, Key, Life, Slot, SlotSet};
 use crate::map::{Event, Lookup, Map, MapConfig, Phase, PutError, Reader, RemoveError};
-use crate::ownership;
+use crate::membership::{Member, Membership, SwimConfig};
 use crate::rng::Rng;
 use crate::sync::{Budget, Seen, Sync};
 use crate::time::{Duration, Instant};
@@ -61,6 +62,13 @@ pub struct Node<'a, const N: usize = 64> {
     question: Option<Slot>,
     /// Whom to ask for our slot's older records.
     asks: SlotSet,
+    /// Who is alive, when we find that out ourselves.
+    membership: Option<Membership<N>>,
+    join: swim::Join,
+    /// Members whose change of state was not polled yet.
+    member_changes: SlotSet,
+    /// Members that are to be told that we leave.
+    goodbyes: SlotSet,
     notices: Vec<Notice, NOTICES>,
     /// Lives that were told of another since the last maintenance: each once.
     noticed: Vec<u64, NOTICES>,
@@ -87,7 +95,6 @@ impl<'a, const N: usize> Node<'a, N> {
     ///
     /// # Errors
     /// Which field of `config` is out of range, or what is wrong with the storage. Nothing has been changed.
-    #[cfg(not(popmap_loom))]
     pub fn new(now: Instant, storage: &'a mut [u64], config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
         let configured = config.configured.intersection(SlotSet::first(N));
@@ -102,8 +109,21 @@ impl<'a, const N: usize> Node<'a, N> {
                 start_deadline: now + config.start_within,
             },
         )?;
+        let mut map = map;
+        // Who has still to find the others must not take its empty world for the whole one.
+        map.hold_start(config.swim.is_some());
+        map.set_live(swim::first_live(config.slot, config.swim.is_some(), configured));
+        // Without membership nobody tells the others our weight, so all weigh the same.
+        if config.swim.is_some() {
+            map.set_weight(config.slot, config.meta.weight());
+        }
         let mut rng = Rng::new(config.seed);
         // Servers that start together must not stay in step.
+        let mut new_membership = |swim: SwimConfig| {
+            let own = Member::starting(config.life, config.address, config.meta);
+            Membership::new(swim, config.slot, own, now, now + Duration(rng.below(swim.period.0)))
+        };
+        let membership = config.swim.map(&mut new_membership);
         let first_exchange = now + Duration(rng.below(config.sync.exchange.0));
         let next_repair = now + Duration(rng.below(config.repair.0));
         Ok(Self {
@@ -116,6 +136,10 @@ impl<'a, const N: usize> Node<'a, N> {
             pushes: SlotSet::EMPTY,
             question: None,
             asks: SlotSet::EMPTY,
+            membership,
+            join: swim::Join::none(),
+            member_changes: SlotSet::EMPTY,
+            goodbyes: SlotSet::EMPTY,
             notices: Vec::new(),
             noticed: Vec::new(),
             turn: egress::Turn::default(),
@@ -133,6 +157,7 @@ impl<'a, const N: usize> Node<'a, N> {
     /// Moves time on to `now` and does what is due. A clock that ran backward is held.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.observe(now);
+        self.tick_members();
         let now = self.now;
         let me = self.config.slot;
         let live = self.map.live().without(me);
@@ -184,8 +209,15 @@ impl<'a, const N: usize> Node<'a, N> {
     ///
     /// Call it, or [`poll_transmit`](Self::poll_transmit), earlier and nothing is lost.
     pub fn poll_timeout(&mut self) -> Instant {
-        let starting = self.map.phase() == Phase::Starting;
-        let timers = self.next_maintain.min(self.next_repair).min(self.sync.next_tick(starting));
+        let starting = !self.map.waiting_for().is_empty();
+        if self.owes_probe() {
+            return Instant::ZERO;
+        }
+        let timers = self
+            .next_member_tick()
+            .min(self.next_maintain)
+            .min(self.next_repair)
+            .min(self.sync.next_tick(starting));
         if self.due().is_none() { timers } else { timers.min(self.budget.next_refill()) }
     }
 
@@ -242,12 +274,19 @@ impl<'a, const N: usize> Node<'a, N> {
     /// Returns the live server that owns `key`.
     pub fn owner(&self, key: Key) -> Slot {
         // We are always live, so there always is one.
-        ownership::owner(key, self.map.live()).unwrap_or(self.config.slot)
+        self.map.owners().owner(key).unwrap_or(self.config.slot)
+    }
+
+    /// Fills `slots` with the live owners of `key` in order of priority, and returns how many there are: when the first
+    /// fails, the second owns the key, and so on.
+    pub fn owners(&self, key: Key, slots: &mut [Slot]) -> usize {
+        self.map.owners().owners(key, slots)
     }
 
     // ---- the PoP ----
 
-    /// Tells who is alive. Slots that are not configured are left out; our own is always in.
+    /// Tells who is alive, when somebody else finds that out (no [`Config::swim`]). Slots that are not configured are
+    /// left out; our own is always in.
     pub fn set_live(&mut self, live: SlotSet) {
         self.map.set_live(live);
         self.pushes = self.pushes.intersection(self.map.live());
@@ -270,7 +309,8 @@ impl<'a, const N: usize> Node<'a, N> {
 
     /// Returns the counters.
     pub fn stats(&self) -> Stats {
-        Stats { map: *self.map.stats(), sync: self.sync.stats, ..self.stats }
+        let swim = self.membership.as_ref().map(|membership| membership.stats).unwrap_or_default();
+        Stats { map: *self.map.stats(), swim, sync: self.sync.stats, ..self.stats }
     }
 
     /// Breaks one rule of the map.

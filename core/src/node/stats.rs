@@ -1,6 +1,7 @@
 //! The node's counters.
 
 use crate::map::MapStats;
+use crate::membership::SwimStats;
 use crate::sync::SyncStats;
 use crate::wire::{Kind, Reject};
 
@@ -25,6 +26,8 @@ pub struct Stats {
     pub clock_backward: u64,
     /// What happened to the map.
     pub map: MapStats,
+    /// What came of probes.
+    pub swim: SwimStats,
     /// What came of sessions.
     pub sync: SyncStats,
 }
@@ -41,6 +44,7 @@ impl Stats {
             short_frames: 0,
             clock_backward: 0,
             map: MapStats::default(),
+            swim: SwimStats::default(),
             sync: SyncStats::default(),
         }
     }

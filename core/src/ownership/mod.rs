@@ -44,6 +44,114 @@ pub fn owner(key: Key, live: SlotSet) -> Option<Slot> {
     live.iter().max_by_key(|&slot| (priority_of_mix(slot, mix), slot))
 }
 
+/// Returns `-log2(x / 2^32)` for a priority, in units of 2^-16: from 0 for the highest to 32 * 2^16 and a bit.
+///
+/// Integer arithmetic only, so every server gets the same number: the whole part from the leading zeros, then one bit
+/// of the fraction for each squaring.
+const fn depth(priority: u32) -> u64 {
+    let x = priority as u64 + 1;
+    let whole = 63 - x.leading_zeros() as u64;
+    // x / 2^whole in [1, 2), with 31 bits behind the point.
+    let mut mantissa = if whole > 31 { x >> (whole - 31) } else { x << (31 - whole) };
+    let mut log = whole;
+    let mut bit = 0;
+    while bit < 16 {
+        mantissa = (mantissa * mantissa) >> 31;
+        log <<= 1;
+        if mantissa >> 32 != 0 {
+            log |= 1;
+            mantissa >>= 1;
+        }
+        bit += 1;
+    }
+    (32 << 16) - log
+}
+
+/// Who shares the keys, and how.
+///
+/// Weighted rendezvous (Schindelhauer and Schomaker 2005): the owner is the live member with the least
+/// `-log2(h / 2^32) / weight`, so each owns a share in proportion to its weight, and a change of one member's weight or
+/// life moves only keys from or to that member. With equal weights it is the highest `h`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Owners {
+    live: SlotSet,
+    weights: [u16; SLOTS_MAX],
+    /// Live members that own anything, when these all weigh the same.
+    equal: Option<SlotSet>,
+}
+
+impl Owners {
+    /// Returns the owners among `live`, all of equal weight.
+    pub const fn equal(live: SlotSet) -> Self {
+        Self { live, weights: [1; SLOTS_MAX], equal: Some(live) }
+    }
+
+    /// Returns who is live.
+    pub const fn live(&self) -> SlotSet {
+        self.live
+    }
+
+    /// Tells who is live.
+    pub fn set_live(&mut self, live: SlotSet) {
+        self.live = live;
+        self.compare_weights();
+    }
+
+    /// Tells a member's weight; with zero it owns nothing, unless all weigh nothing.
+    pub fn set_weight(&mut self, slot: Slot, weight: u16) {
+        self.weights[slot.index()] = weight;
+        self.compare_weights();
+    }
+
+    fn compare_weights(&mut self) {
+        let weight = |slot: Slot| self.weights[slot.index()];
+        let willing: SlotSet = self.live.iter().filter(|&slot| weight(slot) > 0).collect();
+        let willing = if willing.is_empty() { self.live } else { willing };
+        let first = willing.iter().next().map(weight);
+        self.equal = willing.iter().all(|slot| Some(weight(slot)) == first).then_some(willing);
+    }
+
+    /// Returns the live member that owns `key`, or `None` when no one is live.
+    pub fn owner(&self, key: Key) -> Option<Slot> {
+        match self.equal {
+            Some(willing) => owner(key, willing),
+            None => self.next_owner(key.mix(), self.live),
+        }
+    }
+
+    /// Fills `slots` with the owners of `key` in order of priority, and returns how many there are.
+    ///
+    /// When the first fails the second owns the key, and so on.
+    pub fn owners(&self, key: Key, slots: &mut [Slot]) -> usize {
+        let mix = key.mix();
+        let mut left = self.equal.unwrap_or(self.live);
+        let mut count = 0;
+        for place in slots {
+            let Some(next) = self.next_owner(mix, left) else { break };
+            left.remove(next);
+            *place = next;
+            count += 1;
+        }
+        count
+    }
+
+    fn next_owner(&self, mix: u64, among: SlotSet) -> Option<Slot> {
+        if self.equal.is_some() {
+            return among.iter().max_by_key(|&slot| (priority_of_mix(slot, mix), slot));
+        }
+        let candidates = among.iter().filter(|slot| self.weights[slot.index()] > 0).map(|slot| {
+            let priority = priority_of_mix(slot, mix);
+            (slot, priority, depth(priority), u64::from(self.weights[slot.index()]))
+        });
+        // depth / weight compared across: both below 2^22 and 2^16. Equal quotients are decided as between equals.
+        let best = candidates.reduce(|best, next| {
+            let (a, b) = (next.2 * best.3, best.2 * next.3);
+            if a < b || a == b && (next.1, next.0) > (best.1, best.0) { next } else { best }
+        });
+        best.map(|(slot, ..)| slot)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +183,66 @@ mod tests {
         assert_eq!(moved, counts[17]);
         // 781 expected; five standard deviations are 139.
         assert!(counts.iter().all(|&n| n.abs_diff(781) < 140), "{counts:?}");
+    }
+
+    #[test]
+    fn depth_is_a_falling_logarithm() {
+        assert_eq!(depth(u32::MAX), 0);
+        assert_eq!(depth((1 << 31) - 1), 1 << 16);
+        assert_eq!(depth(0), 32 << 16);
+        for (low, high) in [(0, 1), (1000, 1001), (1 << 20, 1 << 21), (u32::MAX - 1_000_000, u32::MAX)] {
+            assert!(depth(low) >= depth(high));
+        }
+        let exact = |p: u32| -((f64::from(p) + 1.0) / 4_294_967_296.0).log2() * 65_536.0;
+        for i in 0..1_000u32 {
+            let p = mix32(i);
+            assert!((depth(p) as f64 - exact(p)).abs() < 1.5, "{p}");
+        }
+    }
+
+    #[test]
+    fn shares_follow_weights_and_only_what_must_move_does() {
+        let mut owners = Owners::equal(SlotSet::first(8));
+        for slot in 0..8 {
+            owners.set_weight(Slot::at(slot), 100 * (1 + slot as u16 % 4));
+        }
+        let keys = || (0..50_000u32).map(|i| Key::from_name(&i.to_le_bytes()));
+        let mut counts = [0f64; 8];
+        keys().for_each(|key| counts[owners.owner(key).unwrap().index()] += 1.0);
+        for (slot, count) in counts.iter().enumerate() {
+            let share = 50_000.0 * (1 + slot % 4) as f64 / 20.0;
+            assert!((count - share).abs() < 5.0 * share.sqrt(), "slot {slot}: {count} of {share}");
+        }
+        let mut heavier = owners;
+        heavier.set_weight(Slot::at(2), 600);
+        let mut without = owners;
+        without.set_live(SlotSet::first(8).without(Slot::at(5)));
+        let (mut to, mut from) = (0, 0);
+        for key in keys() {
+            let before = owners.owner(key).unwrap();
+            let after = heavier.owner(key).unwrap();
+            assert!(before == after || after == Slot::at(2));
+            to += u32::from(before != after);
+            let after = without.owner(key).unwrap();
+            assert_eq!(before != after, before == Slot::at(5));
+            from += u32::from(before != after);
+            let mut order = [Slot::at(0); 8];
+            assert_eq!(owners.owners(key, &mut order), 8);
+            assert_eq!(order[0], before);
+            assert!(before != Slot::at(5) || order[1] == after);
+        }
+        assert!(to > 0 && f64::from(from) == counts[5]);
+    }
+
+    #[test]
+    fn who_weighs_nothing_owns_nothing_unless_all_do() {
+        let mut owners = Owners::equal(SlotSet::first(2));
+        owners.set_weight(Slot::at(1), 0);
+        let key = |i: u32| Key::from_name(&i.to_le_bytes());
+        assert!((0..100).all(|i| owners.owner(key(i)) == Some(Slot::at(0))));
+        assert_eq!(owners.owners(key(1), &mut [Slot::at(0); 2]), 1);
+        owners.set_weight(Slot::at(0), 0);
+        assert!((0..100).any(|i| owners.owner(key(i)) == Some(Slot::at(1))));
     }
 
     const GOLDEN_MIX: u64 = 0xb8e7b6bba0de0338;

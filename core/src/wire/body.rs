@@ -132,6 +132,18 @@ layouts! {
         /// The id of the other life.
         life: U64,
     }
+    /// The body of [`Kind::Ping`], [`Kind::PingReq`] and [`Kind::Ack`].
+    ProbeFixed: 8 {
+        /// The prober's number, repeated in the ack.
+        number: U32,
+        /// The server that is probed: the receiver of a ping, whom a ping-req asks to ping, who answered for an ack. A
+        /// joiner does not know whom it pings and names itself.
+        target: u8,
+        /// Members that the sender has still to tell the receiver of, in an ack: a joiner asks on until there are none.
+        owed: u8,
+        /// Zero; ignored.
+        reserved: [u8; 2],
+    }
 }
 
 impl VersionFixed {
@@ -262,6 +274,35 @@ pub enum Body<'p> {
     HistoryAnswer(HistoryAnswer<'p>),
     /// Another life in the receiver's slot.
     LifeNotice(LifeNotice),
+    /// A probe of the receiver.
+    Ping(Probe),
+    /// A request to probe another.
+    PingReq(Probe),
+    /// An answer to a probe.
+    Ack(Probe),
+    /// Members and nothing else.
+    Gossip,
+}
+
+/// A checked [`Kind::Ping`], [`Kind::PingReq`] or [`Kind::Ack`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// The prober's number.
+    pub number: u32,
+    /// The server that is probed; a joiner that does not know whom it pings names itself.
+    pub target: Slot,
+    /// Members that the sender has still to tell of.
+    pub owed: u8,
+}
+
+impl Probe {
+    fn parse(bytes: &[u8], slots: usize) -> Result<Self, Reject> {
+        let (fixed, _) = split::<ProbeFixed>(bytes)?;
+        if usize::from(fixed.target) >= slots {
+            return Err(Reject::Field);
+        }
+        Ok(Self { number: fixed.number.get(), target: Slot::at(usize::from(fixed.target)), owed: fixed.owed })
+    }
 }
 
 impl<'p> Body<'p> {
@@ -340,6 +381,10 @@ impl<'p> Body<'p> {
                 fixed.shape.check(shape)?;
                 Ok(Self::HistoryAnswer(HistoryAnswer { fixed, records: list(&fixed.shape, rest)? }))
             }
+            Kind::Ping => Ok(Self::Ping(Probe::parse(bytes, slots)?)),
+            Kind::PingReq => Ok(Self::PingReq(Probe::parse(bytes, slots)?)),
+            Kind::Gossip => Ok(Self::Gossip),
+            Kind::Ack => Ok(Self::Ack(Probe::parse(bytes, slots)?)),
             Kind::LifeNotice => {
                 let (fixed, _) = split::<LifeNoticeFixed>(bytes)?;
                 if usize::from(fixed.slot) >= slots || fixed.life.get() == 0 {

@@ -26,7 +26,7 @@ pub mod flag {
 }
 
 /// What a packet is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 #[repr(u8)]
 pub enum Kind {
     /// The sender's version vector; a request for what it lacks.
@@ -47,11 +47,19 @@ pub enum Kind {
     HistoryAnswer = 8,
     /// Tells a server of another life that was heard in its slot.
     LifeNotice = 9,
+    /// Asks for an ack: the sender probes the receiver.
+    Ping = 10,
+    /// Asks the receiver to ping another server.
+    PingReq = 11,
+    /// Answers a ping.
+    Ack = 12,
+    /// Carries members and nothing else.
+    Gossip = 13,
 }
 
 impl Kind {
     /// Every kind, in ascending order of its number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Version,
         Self::Delta,
         Self::Push,
@@ -61,6 +69,10 @@ impl Kind {
         Self::HistoryAsk,
         Self::HistoryAnswer,
         Self::LifeNotice,
+        Self::Ping,
+        Self::PingReq,
+        Self::Ack,
+        Self::Gossip,
     ];
 
     /// Returns the kind's name for metrics.
@@ -75,6 +87,10 @@ impl Kind {
             Self::HistoryAsk => "history_ask",
             Self::HistoryAnswer => "history_answer",
             Self::LifeNotice => "life_notice",
+            Self::Ping => "ping",
+            Self::PingReq => "ping_req",
+            Self::Ack => "ack",
+            Self::Gossip => "gossip",
         }
     }
 
@@ -85,7 +101,7 @@ impl Kind {
 
     /// Whether a packet of this kind must name the life of the server that it was computed for (rule R4.4).
     pub const fn is_bound(self) -> bool {
-        !matches!(self, Self::Version)
+        !matches!(self, Self::Version | Self::Ping | Self::PingReq | Self::Gossip)
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -115,8 +131,8 @@ pub struct Header {
     pub length: U16,
     /// The key that authenticates the packet; zero for none.
     pub key_id: u8,
-    /// Zero; ignored.
-    pub reserved: u8,
+    /// Member entries that end the packet.
+    pub members: u8,
     /// The sender's life id, never zero.
     pub life: U64,
     /// The life id of the server that the packet was computed for; zero where it does not matter.
@@ -189,6 +205,20 @@ impl Header {
 /// # Panics
 /// When `packet` is shorter than a header or longer than 65,535 bytes.
 pub fn seal(packet: &mut [u8], envelope: &Envelope, cluster: u64, number: u64) {
+    seal_with_members(packet, envelope, cluster, number, 0);
+}
+
+/// The same for a packet that ends with `members` member entries.
+///
+/// # Panics
+/// When `packet` is shorter than a header or longer than 65,535 bytes.
+pub(crate) fn seal_with_members(
+    packet: &mut [u8],
+    envelope: &Envelope,
+    cluster: u64,
+    number: u64,
+    members: u8,
+) {
     let header = Header {
         version: VERSION,
         kind: envelope.kind as u8,
@@ -199,7 +229,7 @@ pub fn seal(packet: &mut [u8], envelope: &Envelope, cluster: u64, number: u64) {
         generation: envelope.life.generation.into(),
         length: U16::new(u16::try_from(packet.len()).expect("a packet's length is 16 bits on the wire")),
         key_id: 0,
-        reserved: 0,
+        members,
         life: envelope.life.id.into(),
         to_life: envelope.to_life.into(),
         number: number.into(),

@@ -8,6 +8,7 @@
 
 mod body;
 mod header;
+mod member;
 mod record;
 mod reject;
 mod sparse;
@@ -15,10 +16,12 @@ mod writer;
 
 pub use body::{
     Body, Delta, DeltaFixed, Digest, DigestFixed, HistoryAnswer, HistoryAnswerFixed, HistoryAsk,
-    HistoryAskFixed, LifeNotice, LifeNoticeFixed, MapShape, Push, PushFixed, Repair, RepairFixed, Report,
-    Version, VersionFixed,
+    HistoryAskFixed, LifeNotice, LifeNoticeFixed, MapShape, Probe, ProbeFixed, Push, PushFixed, Repair,
+    RepairFixed, Report, Version, VersionFixed,
 };
+pub(crate) use header::seal_with_members;
 pub use header::{Envelope, HEADER, Header, Kind, MAC, VERSION, flag, seal};
+pub use member::{MEMBER, MemberEntry, Members};
 pub use record::{RecordRef, Records, Shape, TOMBSTONE};
 pub use reject::Reject;
 pub use sparse::Sparse;
@@ -42,9 +45,24 @@ pub fn parse<'p>(
     shape: &Shape,
     slots: usize,
 ) -> Result<(Envelope, Body<'p>), Reject> {
+    let (envelope, body, _) = parse_with_members(bytes, cluster, shape, slots)?;
+    Ok((envelope, body))
+}
+
+/// The same, with the members that end the packet.
+///
+/// # Errors
+/// The first reason found to reject the packet; nothing has been changed.
+pub fn parse_with_members<'p>(
+    bytes: &'p [u8],
+    cluster: u64,
+    shape: &Shape,
+    slots: usize,
+) -> Result<(Envelope, Body<'p>, Members<'p>), Reject> {
     let (header, body) = Header::parse(bytes, cluster, slots)?;
     let envelope = header.envelope();
-    Ok((envelope, Body::parse(envelope.kind, body, shape, slots)?))
+    let (body, members) = Members::split(body, usize::from(header.members), slots)?;
+    Ok((envelope, Body::parse(envelope.kind, body, shape, slots)?, members))
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ rejects! {
     ValueLength = "value_length",
     /// A record with a slot, counter, term, flag or padding outside its range.
     Record = "record",
+    /// A member entry with a slot, state or life outside its range.
+    Member = "member",
     /// A server outside the configured slots.
     Unconfigured = "unconfigured",
     /// Our own packet came back.

@@ -2,6 +2,7 @@
 
 mod documented;
 mod golden;
+mod members;
 mod rejects;
 
 use std::vec::Vec;
@@ -59,7 +60,7 @@ fn header(kind: u8, flags: u8, from: Slot, to_life: u64, number: u64) -> Vec<u8>
         &life.generation.to_le_bytes(), // 16: generation
         &[0, 0],                        // 20: length
         &[0],                           // 22: key id
-        &[0],                           // 23: reserved
+        &[0],                           // 23: members
         &life.id.to_le_bytes(),         // 24: life id
         &to_life.to_le_bytes(),         // 32: the receiver's life id
         &number.to_le_bytes(),          // 40: packet number
@@ -85,6 +86,23 @@ fn record(key: Key, [generation, sequence]: [u32; 2], term: u8, slot: u8, flags:
         &[0, 0],                   // 30: reserved
         &[value; 12],              // 32: value
         &[0; 4],                   // 44: padding
+    ]
+    .concat()
+}
+
+/// A member entry by hand, of the first life of generation 3 that `slot` has.
+fn entry(slot: u8, state: u8) -> Vec<u8> {
+    [
+        &[slot][..],        // 0: slot
+        &[state],           // 1: state
+        &[0, 0],            // 2: reserved
+        &[4, 0, 0, 0],      // 4: incarnation
+        &[3, 0, 0, 0],      // 8: generation
+        &[0, 0, 0, 0],      // 12: who suspects it
+        &[0xa0 + slot; 8],  // 16: life id
+        &[0xd0 + slot; 24], // 24: address
+        &[100, 0],          // 48: weight
+        &[0xe0 + slot; 14], // 50: for the embedder
     ]
     .concat()
 }
@@ -133,6 +151,9 @@ fn take(map: &mut Map<'_, SLOTS>, packet: &[u8]) -> Result<(), Reject> {
     map.admit(&envelope)?;
     let from = envelope.slot;
     match body {
+        Body::Ping(_) | Body::PingReq(_) | Body::Ack(_) | Body::Gossip => {
+            unreachable!("maps neither send nor take probes")
+        }
         Body::Version(packet) => {
             map.on_version(from, &packet);
         }

@@ -62,6 +62,9 @@ pub fn deliver<const N: usize>(map: &mut Map<'_, N>, bytes: &[u8]) -> Delivered 
 fn handle<const N: usize>(map: &mut Map<'_, N>, envelope: &Envelope, body: &Body<'_>) -> Result<(), Reject> {
     let from = envelope.slot;
     match body {
+        Body::Ping(_) | Body::PingReq(_) | Body::Ack(_) | Body::Gossip => {
+            unreachable!("maps neither send nor take probes")
+        }
         Body::Version(version) => {
             map.on_version(from, version);
         }

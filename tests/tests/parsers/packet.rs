@@ -34,6 +34,33 @@ pub struct Record {
     pub value: u8,
 }
 
+/// What a packet says of a member.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub slot: u8,
+    pub state: u8,
+    pub incarnation: u32,
+    pub generation: u32,
+    pub by: [u8; 4],
+    pub life: u64,
+    pub address: u8,
+    pub weight: u16,
+}
+
+impl Entry {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.slot, self.state, 0, 0];
+        bytes.extend(self.incarnation.to_le_bytes());
+        bytes.extend(self.generation.to_le_bytes());
+        bytes.extend(self.by);
+        bytes.extend(self.life.to_le_bytes());
+        bytes.extend([self.address; 24]);
+        bytes.extend(self.weight.to_le_bytes());
+        bytes.extend([0; 14]);
+        bytes
+    }
+}
+
 pub fn key(n: u8) -> Key {
     Key::from_name(&[n])
 }
@@ -142,12 +169,25 @@ impl Fields {
                 packet.extend(self.body_flags.to_le_bytes());
                 packet.extend(records);
             }
-            _ => {
+            9 => {
                 packet.extend(small.to_le_bytes());
                 packet.extend([other as u8 % 4, 0, 0, 0]);
                 packet.extend(a.to_le_bytes());
             }
+            _ => {
+                packet.extend((a as u32).to_le_bytes());
+                packet.extend([other as u8 % 4, small as u8, 0, 0]);
+            }
         }
+        restore(&mut packet);
+        packet
+    }
+
+    /// The same with these members at its end.
+    pub fn with_members(&self, members: &[Entry]) -> Vec<u8> {
+        let mut packet = self.bytes();
+        packet.extend(members.iter().flat_map(Entry::bytes));
+        packet[23] = members.len() as u8;
         restore(&mut packet);
         packet
     }

@@ -131,6 +131,7 @@ pub fn handle<const N: usize>(
 ) -> Result<(), Reject> {
     let from = envelope.slot;
     match body {
+        Body::Ping(_) | Body::PingReq(_) | Body::Ack(_) | Body::Gossip => {}
         Body::Version(packet) => {
             map.on_version(from, packet);
         }

@@ -47,7 +47,7 @@ fn record() -> impl Strategy<Value = Record> {
 
 pub fn fields() -> impl Strategy<Value = Fields> {
     let sender = (
-        1..10_u8,
+        1..14_u8,
         prop_oneof![8 => select(vec![0_u8, 2]), 1 => 0..6_u8],
         any::<u8>(),
         prop_oneof![10 => Just(0_u8), 2 => 1..7_u8],

@@ -5,10 +5,10 @@
 use std::vec::Vec;
 
 use super::{
-    CLUSTER, KEY_A, OUR_LIFE, PEER, PEER_LIFE, SHAPE, SLOTS, header, incoming, parsed, record, rejected,
-    restore_crc, sealed, shape,
+    CLUSTER, KEY_A, OUR_LIFE, PEER, PEER_LIFE, SHAPE, SLOTS, entry, header, incoming, parsed, record,
+    rejected, restore_crc, sealed, shape,
 };
-use crate::wire::{Body, Envelope, Kind, Reject, Shape, parse};
+use crate::wire::{Body, Envelope, Kind, Reject, Shape, parse, parse_with_members};
 
 /// A version with one slot: 64 + 40 + 16 bytes.
 fn version() -> Vec<u8> {
@@ -51,12 +51,17 @@ fn life_notice(slot: u8, life: u64) -> Vec<u8> {
     incoming(9, &[&[9, 0, 0, 0], &[slot, 0, 0, 0], &life.to_le_bytes()])
 }
 
+/// A ping, ping-req or ack with number 7 about `target`.
+fn probe(kind: u8, target: u8) -> Vec<u8> {
+    incoming(kind, &[&[7, 0, 0, 0], &[target, 0, 0, 0]])
+}
+
 fn good() -> Vec<u8> {
     record(KEY_A, [3, 1], 1, 2, 0, 0x11)
 }
 
 /// One valid packet of every kind, with a list where the kind has one.
-fn every_kind() -> [Vec<u8>; 9] {
+fn every_kind() -> [Vec<u8>; 13] {
     [
         version(),
         delta(1, &good()),
@@ -67,6 +72,10 @@ fn every_kind() -> [Vec<u8>; 9] {
         history_ask(),
         history_answer(1, &good()),
         life_notice(1, 1),
+        probe(10, 1),
+        probe(11, 0),
+        probe(12, 2),
+        incoming(13, &[]),
     ]
 }
 
@@ -111,13 +120,13 @@ fn wire_version_of_another_major() {
     }
 }
 
-/// A newer minor has longer fixed bodies for us to read past, unknown flags and uses for what is reserved.
+/// A newer minor has longer bodies for us to read past, unknown flags and uses for what is reserved; members end it.
 #[test]
 fn not_a_newer_minor_with_more_bytes() {
     for (kind, packet) in Kind::ALL.into_iter().zip(every_kind()) {
-        let newer = [&packet[..], &[0xaa; 24]].concat();
-        let newer = sealed(&[&with(&newer, 0, &[0x1f])]);
-        let newer = with(&with(&newer, 3, &[0xff]), 23, &[0xff]);
+        let newer = [&packet[..], &[0xaa; 24], &entry(0, 2)].concat();
+        let newer = sealed(&[&with(&with(&newer, 0, &[0x1f]), 23, &[1])]);
+        let newer = with(&newer, 3, &[0xff]);
         let (envelope, body) = parsed(&newer).expect("a newer minor is taken");
         assert_eq!(envelope.kind, kind);
         assert_eq!(envelope.flags, 7, "unknown flags are left out");
@@ -130,13 +139,21 @@ fn not_a_newer_minor_with_more_bytes() {
             Body::Report(body) => assert_eq!(body.records.len(), 1),
             Body::HistoryAnswer(body) => assert_eq!(body.records.len(), 1),
             Body::HistoryAsk(_) | Body::LifeNotice(_) => {}
+            Body::Ping(body) | Body::PingReq(body) | Body::Ack(body) => assert_eq!(body.number, 7),
+            Body::Gossip => {}
         }
+        let (.., members) =
+            parse_with_members(&newer, CLUSTER, &SHAPE, SLOTS).expect("a newer minor is taken");
+        assert_eq!(
+            members.iter().map(|(slot, entry)| (slot.index(), entry.state)).collect::<Vec<_>>(),
+            [(0, 2)]
+        );
     }
 }
 
 #[test]
 fn kind_that_is_unknown() {
-    for kind in [0, 10, 0xff] {
+    for kind in [0, 14, 0xff] {
         assert_eq!(rejected(&with(&version(), 1, &[kind])), Some(Reject::Kind));
     }
 }
@@ -223,7 +240,7 @@ fn value_length_of_another_map() {
 
 #[test]
 fn length_below_the_fixed_part() {
-    for (kind, fixed) in (1..).zip([40, 40, 32, 24, 40, 8, 24, 16, 16]) {
+    for (kind, fixed) in (1..).zip([40, 40, 32, 24, 40, 8, 24, 16, 16, 8, 8, 8]) {
         let head = header(kind, 0, PEER, OUR_LIFE.id, 1);
         for len in 0..fixed {
             let body = [&shape(0)[..], &[0; 40]].concat();

@@ -1,0 +1,185 @@
+//! The inbox: writes from any thread on their way to the driver, bounded.
+//!
+//! Knows keys, values and how many wait. Must not know what becomes of them.
+
+use std::fmt;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use popmap_core::{Key, Meta};
+
+/// Why a write was not queued. Nothing has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// As many writes wait as the queue holds: the driver is behind. Try again later, or drop the write.
+    Full {
+        /// What the queue holds.
+        capacity: usize,
+    },
+    /// The value does not have the map's length.
+    ValueLength {
+        /// Bytes given.
+        given: usize,
+        /// Bytes of a value in this map.
+        expected: usize,
+    },
+    /// The driver was told to stop, or has ended.
+    Stopped,
+}
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { capacity } => write!(f, "queue: {capacity} writes wait already"),
+            Self::ValueLength { given, expected } => {
+                write!(f, "value: {given} bytes given; this map's values have {expected}")
+            }
+            Self::Stopped => f.write_str("the driver has been stopped"),
+        }
+    }
+}
+
+impl std::error::Error for QueueError {}
+
+/// What is to be written under a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Write<'v> {
+    Put(&'v [u8]),
+    Remove,
+}
+
+/// Writes in the order in which they were queued.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    /// Key, and whether it is a put: then the next value belongs to it.
+    keys: Vec<(Key, bool)>,
+    values: Vec<u8>,
+    pub(super) meta: Option<Meta>,
+    closed: bool,
+}
+
+impl Writes {
+    /// Hands over everything and keeps the memory.
+    pub(super) fn drain(&mut self, value_len: usize, mut each: impl FnMut(Key, Write<'_>)) {
+        let mut start = 0;
+        for (key, is_put) in self.keys.drain(..) {
+            if is_put {
+                each(key, Write::Put(&self.values[start..start + value_len]));
+                start += value_len;
+            } else {
+                each(key, Write::Remove);
+            }
+        }
+        self.values.clear();
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Inbox {
+    writes: Mutex<Writes>,
+    any: AtomicBool,
+    capacity: usize,
+    value_len: usize,
+}
+
+impl Inbox {
+    pub(super) fn new(capacity: usize, value_len: usize) -> Self {
+        Self { writes: Mutex::default(), any: AtomicBool::new(false), capacity, value_len }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writes> {
+        // Whole between any two statements that can panic: allocation alone.
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, key: Key, write: Write<'_>) -> Result<(), QueueError> {
+        if let Write::Put(value) = write
+            && value.len() != self.value_len
+        {
+            return Err(QueueError::ValueLength { given: value.len(), expected: self.value_len });
+        }
+        let mut writes = self.lock();
+        if writes.closed {
+            return Err(QueueError::Stopped);
+        }
+        if writes.keys.len() >= self.capacity {
+            return Err(QueueError::Full { capacity: self.capacity });
+        }
+        if let Write::Put(value) = write {
+            writes.values.extend_from_slice(value);
+        }
+        writes.keys.push((key, matches!(write, Write::Put(_))));
+        self.any.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    pub(super) fn set_meta(&self, meta: Meta) -> Result<(), QueueError> {
+        let mut writes = self.lock();
+        if writes.closed {
+            return Err(QueueError::Stopped);
+        }
+        writes.meta = Some(meta);
+        self.any.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Exchanges what waits for `empty`; whether there was anything.
+    pub(super) fn take(&self, empty: &mut Writes) -> bool {
+        if !self.any.swap(false, Ordering::AcqRel) {
+            return false;
+        }
+        let mut writes = self.lock();
+        empty.closed = writes.closed;
+        mem::swap(&mut *writes, empty);
+        true
+    }
+
+    /// Takes nothing more.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drained(inbox: &Inbox, writes: &mut Writes) -> Vec<(u8, Option<u8>)> {
+        let mut seen = Vec::new();
+        inbox.take(writes);
+        writes.drain(inbox.value_len, |key, write| match write {
+            Write::Put(value) => seen.push((key.0[0], Some(value[0]))),
+            Write::Remove => seen.push((key.0[0], None)),
+        });
+        seen
+    }
+
+    #[test]
+    fn keeps_order_bounds_and_says_so() {
+        let (inbox, mut writes) = (Inbox::new(3, 2), Writes::default());
+        let key = |n| Key([n; 16]);
+        inbox.push(key(1), Write::Put(&[10, 0])).unwrap();
+        inbox.push(key(1), Write::Remove).unwrap();
+        inbox.push(key(2), Write::Put(&[20, 0])).unwrap();
+        assert_eq!(inbox.push(key(3), Write::Remove), Err(QueueError::Full { capacity: 3 }));
+        assert_eq!(
+            inbox.push(key(3), Write::Put(&[1])),
+            Err(QueueError::ValueLength { given: 1, expected: 2 })
+        );
+        assert_eq!(drained(&inbox, &mut writes), [(1, Some(10)), (1, None), (2, Some(20))]);
+        assert_eq!(drained(&inbox, &mut writes), []);
+        inbox.push(key(4), Write::Put(&[40, 0])).unwrap();
+        inbox.close();
+        assert_eq!(inbox.push(key(5), Write::Remove), Err(QueueError::Stopped));
+        assert_eq!(inbox.set_meta(Meta::default()), Err(QueueError::Stopped));
+        // What was queued before is still handed over, and it stays closed.
+        assert_eq!(drained(&inbox, &mut writes), [(4, Some(40))]);
+        assert!(inbox.is_closed());
+    }
+}

@@ -1,0 +1,328 @@
+//! Faults on purpose: a device that loses, doubles, delays, reorders and damages what another sends.
+//!
+//! Knows packets and a seed. Must not know what is in a packet; the time it is given, so that the same seed, packets and
+//! times give the same faults.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use popmap_core::Address;
+use popmap_core::rng::Rng;
+use popmap_core::time::Instant;
+
+use crate::device::{BURST, Burst, Device, DeviceStats};
+use crate::memory::{Faults, Traffic};
+
+/// Packets that may be on the way at once; what is sent beyond that is lost.
+const ON_THE_WAY: usize = 65_536;
+
+/// A [`Device`] that sends through another with [`Faults`]. What that one receives it passes on as it is: faults between
+/// two servers are those of the sender.
+#[derive(Debug)]
+pub struct FaultDevice<D, C> {
+    device: D,
+    clock: C,
+    rules: Rules,
+    /// Which rules these are.
+    version: u64,
+    control: FaultControl,
+    way: Way,
+}
+
+/// What happens to packets.
+#[derive(Clone, Debug, Default)]
+struct Rules {
+    faults: Faults,
+    corrupt_ppm: u32,
+    cut: Vec<Address>,
+}
+
+/// Packets between the two ends.
+#[derive(Debug)]
+struct Way {
+    rng: Rng,
+    packets: BinaryHeap<Reverse<Held>>,
+    spare: Vec<Vec<u8>>,
+    order: u64,
+    traffic: Traffic,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Held {
+    at: Instant,
+    order: u64,
+    to: [u8; 24],
+    packet: Vec<u8>,
+}
+
+/// Changes the faults of a [`FaultDevice`] while it runs, from any thread. Clones change the same one.
+#[derive(Clone, Debug)]
+pub struct FaultControl {
+    rules: Arc<(AtomicU64, Mutex<Rules>)>,
+}
+
+impl FaultControl {
+    /// Sets what may happen to a packet on its way.
+    pub fn set_faults(&self, faults: Faults) {
+        self.change(|rules| rules.faults = faults);
+    }
+
+    /// Sets how many packets arrive with one bit flipped, in parts per million.
+    pub fn set_corruption(&self, ppm: u32) {
+        self.change(|rules| rules.corrupt_ppm = ppm);
+    }
+
+    /// Loses all packets to these addresses, and to no others: one side of a partition. Empty to heal it.
+    pub fn cut(&self, to: &[Address]) {
+        self.change(|rules| rules.cut = to.to_vec());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Rules)) {
+        let (version, rules) = &*self.rules;
+        change(&mut rules.lock().unwrap_or_else(PoisonError::into_inner));
+        version.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl<D: Device, C: FnMut() -> Instant> FaultDevice<D, C> {
+    /// Wraps `device`. Delays are measured on `clock`: a copy of a [`MonotonicClock`](crate::MonotonicClock), or the
+    /// virtual time of a test.
+    pub fn new(device: D, seed: u64, faults: Faults, clock: C) -> Self {
+        let rules = Rules { faults, ..Rules::default() };
+        let control = FaultControl { rules: Arc::new((AtomicU64::new(0), Mutex::new(rules.clone()))) };
+        let way = Way {
+            rng: Rng::new(seed),
+            packets: BinaryHeap::new(),
+            spare: Vec::new(),
+            order: 0,
+            traffic: Traffic::default(),
+        };
+        Self { device, clock, rules, version: 0, control, way }
+    }
+
+    /// Returns what changes the faults while the device runs.
+    pub fn control(&self) -> FaultControl {
+        self.control.clone()
+    }
+
+    /// Returns what has been carried so far.
+    pub fn traffic(&self) -> Traffic {
+        self.way.traffic
+    }
+
+    fn refresh(&mut self) {
+        let (version, rules) = &*self.control.rules;
+        let version = version.load(Ordering::Acquire);
+        if version != self.version {
+            self.version = version;
+            self.rules.clone_from(&rules.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+impl Way {
+    fn chance(&mut self, ppm: u32) -> bool {
+        ppm > 0 && self.rng.below(1_000_000) < u64::from(ppm)
+    }
+
+    /// Decides what becomes of a packet.
+    fn enter(&mut self, now: Instant, rules: &Rules, to: Address, packet: &mut [u8]) {
+        self.traffic.sent += 1;
+        self.traffic.sent_bytes += packet.len() as u64;
+        if rules.cut.contains(&to) {
+            self.traffic.cut += 1;
+            return;
+        }
+        if self.chance(rules.faults.loss_ppm) || self.packets.len() >= ON_THE_WAY {
+            self.traffic.lost += 1;
+            return;
+        }
+        if self.chance(rules.corrupt_ppm) && !packet.is_empty() {
+            let bit = self.rng.below(packet.len() as u64 * 8) as usize;
+            packet[bit / 8] ^= 1 << (bit % 8);
+            self.traffic.corrupted += 1;
+        }
+        self.carry(now, &rules.faults, to, packet);
+        if self.chance(rules.faults.duplicate_ppm) {
+            self.traffic.duplicated += 1;
+            self.carry(now, &rules.faults, to, packet);
+        }
+    }
+
+    fn carry(&mut self, now: Instant, faults: &Faults, to: Address, packet: &[u8]) {
+        let jitter = match faults.jitter.0 {
+            0 => 0,
+            jitter => self.rng.below(jitter.saturating_add(1)),
+        };
+        let at = Instant((now + faults.delay).0.saturating_add(jitter));
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(packet);
+        self.order += 1;
+        self.packets.push(Reverse(Held { at, order: self.order, to: to.0, packet: bytes }));
+    }
+
+    /// Returns the next packet that has come to the other end.
+    fn leave(&mut self, now: Instant, frame: &mut [u8]) -> Option<(Address, usize)> {
+        if self.next()? > now {
+            return None;
+        }
+        let Reverse(Held { to, packet, .. }) = self.packets.pop()?;
+        let len = packet.len();
+        frame[..len].copy_from_slice(&packet);
+        self.spare.push(packet);
+        Some((Address(to), len))
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.packets.peek().map(|Reverse(held)| held.at)
+    }
+}
+
+impl<D: Device, C: FnMut() -> Instant> Device for FaultDevice<D, C> {
+    fn receive(&mut self, sink: impl FnMut(Address, &[u8])) -> io::Result<Burst> {
+        self.device.receive(sink)
+    }
+
+    fn send(&mut self, mut fill: impl FnMut(&mut [u8]) -> Option<(Address, usize)>) -> io::Result<Burst> {
+        self.refresh();
+        let now = (self.clock)();
+        let Self { device, rules, way, .. } = self;
+        let (mut entered, mut dry) = (0, false);
+        let burst = device.send(|frame| {
+            loop {
+                if let Some(left) = way.leave(now, frame) {
+                    return Some(left);
+                }
+                if dry || entered == BURST {
+                    return None;
+                }
+                match fill(frame) {
+                    Some((to, len)) => {
+                        entered += 1;
+                        way.enter(now, rules, to, &mut frame[..len]);
+                    }
+                    None => dry = true,
+                }
+            }
+        })?;
+        Ok(Burst { frames: entered, more: burst.more || (!dry && !burst.blocked), ..burst })
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let Some(next) = self.way.next() else { return self.device.wait(timeout) };
+        let next = Duration::from_nanos(next.since((self.clock)()).0);
+        self.device.wait(Some(timeout.map_or(next, |timeout| timeout.min(next))))
+    }
+
+    fn waker(&self) -> Waker {
+        self.device.waker()
+    }
+
+    fn payload(&self) -> usize {
+        self.device.payload()
+    }
+
+    fn local(&self) -> Address {
+        self.device.local()
+    }
+
+    fn stats(&self) -> DeviceStats {
+        self.device.stats()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use popmap_core::time::Duration as Span;
+
+    use super::*;
+    use crate::loopback::Loopback;
+
+    /// Sends 0, 1, 2... at one a microsecond, then waits for the last; returns what arrived.
+    fn run(seed: u64, faults: Faults, corrupt_ppm: u32) -> (Vec<Vec<u8>>, Traffic) {
+        let (network, now) = (Loopback::new(), Cell::new(Instant::ZERO));
+        let mut right = network.device();
+        let mut left = FaultDevice::new(network.device(), seed, faults, || now.get());
+        left.control().set_corruption(corrupt_ppm);
+        let (to, mut arrived) = (right.local(), Vec::new());
+        for step in 0..3_000u32 {
+            now.set(now.get() + Span::from_micros(1));
+            let mut packet = (step < 1_000).then_some(step);
+            let burst = left.send(|frame| {
+                frame[..4].copy_from_slice(&packet.take()?.to_le_bytes());
+                Some((to, 4))
+            });
+            assert_eq!(burst.unwrap().frames, usize::from(step < 1_000));
+            let _ = right.receive(|_, packet| arrived.push(packet.to_vec())).unwrap();
+        }
+        (arrived, left.traffic())
+    }
+
+    fn numbers(packets: &[Vec<u8>]) -> Vec<u32> {
+        packets.iter().map(|packet| u32::from_le_bytes(packet[..].try_into().unwrap())).collect()
+    }
+
+    const NONE: Faults = Faults { loss_ppm: 0, duplicate_ppm: 0, delay: Span::ZERO, jitter: Span::ZERO };
+
+    #[test]
+    fn without_faults_nothing_changes() {
+        let (arrived, traffic) = run(1, NONE, 0);
+        assert_eq!(numbers(&arrived), (0..1_000).collect::<Vec<_>>());
+        assert_eq!(traffic, Traffic { sent: 1_000, sent_bytes: 4_000, ..Traffic::default() });
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_faults() {
+        let faults = Faults {
+            loss_ppm: 100_000,
+            duplicate_ppm: 100_000,
+            delay: Span::from_micros(50),
+            jitter: Span::from_micros(20),
+        };
+        let (arrived, traffic) = run(7, faults, 50_000);
+        assert_eq!((arrived.clone(), traffic), run(7, faults, 50_000));
+        assert_ne!(arrived, run(8, faults, 50_000).0);
+        assert_eq!(arrived.len() as u64, 1_000 - traffic.lost + traffic.duplicated);
+        for (count, expected) in [(traffic.lost, 100), (traffic.duplicated, 90), (traffic.corrupted, 45)] {
+            assert!(count.abs_diff(expected) < expected / 2, "{traffic:?}");
+        }
+        let numbers = numbers(&arrived);
+        assert!(numbers.windows(2).any(|pair| pair[0] > pair[1]), "nothing was reordered");
+    }
+
+    #[test]
+    fn a_damaged_packet_differs_in_one_bit() {
+        let (arrived, traffic) = run(3, NONE, 1_000_000);
+        assert_eq!(traffic.corrupted, 1_000);
+        for (sent, arrived) in (0u32..).zip(numbers(&arrived)) {
+            assert_eq!((sent ^ arrived).count_ones(), 1);
+        }
+    }
+
+    #[test]
+    fn a_cut_loses_what_goes_one_way_until_it_heals() {
+        let network = Loopback::new();
+        let (mut other, right) = (network.device(), network.device());
+        let mut left = FaultDevice::new(network.device(), 1, NONE, || Instant::ZERO);
+        let control = left.control();
+        let mut send = |to: Address| {
+            let mut packet = Some(to);
+            let _ = left.send(|_| Some((packet.take()?, 1))).unwrap();
+            left.traffic().cut
+        };
+        control.cut(&[right.local()]);
+        assert_eq!(send(other.local()), 0);
+        assert_eq!(send(right.local()), 1);
+        control.cut(&[]);
+        assert_eq!(send(right.local()), 1);
+        assert_eq!(other.receive(|_, _| ()).unwrap().frames, 1);
+    }
+}
