@@ -60,27 +60,42 @@ pub fn deliver<const N: usize>(map: &mut Map<'_, N>, packet: &[u8]) -> Result<De
     let shape = *map.shape();
     let (envelope, body) = parse(packet, CLUSTER, &shape, N)?;
     map.admit(&envelope)?;
+    let delta = handle(map, &envelope, &body)?;
+    Ok(Delivered { kind: envelope.kind, delta })
+}
+
+/// Gives a checked and admitted packet to its one handler, as a node does. Returns what it brought, if it was a delta.
+///
+/// # Errors
+/// Why the handler rejected it.
+///
+/// # Panics
+/// When it is a probe or gossip: these never reach a map.
+pub fn handle<const N: usize>(
+    map: &mut Map<'_, N>,
+    envelope: &Envelope,
+    body: &Body<'_>,
+) -> Result<Option<DeltaOutcome>, Reject> {
     let from = envelope.slot;
-    let mut delta = None;
     match body {
         Body::Ping(_) | Body::PingReq(_) | Body::Ack(_) | Body::Gossip => {
             unreachable!("maps neither send nor take probes")
         }
         Body::Version(packet) => {
-            map.on_version(from, &packet);
+            map.on_version(from, packet);
         }
-        Body::Delta(packet) => delta = Some(map.on_delta(&envelope, &packet)),
+        Body::Delta(packet) => return Ok(Some(map.on_delta(envelope, packet))),
         Body::Push(packet) => {
-            map.on_push(from, &packet)?;
+            map.on_push(from, packet)?;
         }
-        Body::Digest(packet) => map.on_digest(from, &packet)?,
-        Body::Repair(packet) => map.on_repair(from, &packet)?,
-        Body::Report(packet) => map.on_report(&packet),
-        Body::HistoryAsk(packet) => map.on_history_ask(from, &packet),
-        Body::HistoryAnswer(packet) => map.on_history_answer(from, &packet)?,
-        Body::LifeNotice(packet) => map.on_life_notice(packet),
+        Body::Digest(packet) => map.on_digest(from, packet)?,
+        Body::Repair(packet) => map.on_repair(from, packet)?,
+        Body::Report(packet) => map.on_report(packet),
+        Body::HistoryAsk(packet) => map.on_history_ask(from, packet),
+        Body::HistoryAnswer(packet) => map.on_history_answer(from, packet)?,
+        Body::LifeNotice(packet) => map.on_life_notice(*packet),
     }
-    Ok(Delivered { kind: envelope.kind, delta })
+    Ok(None)
 }
 
 /// Lets `to` ask `from` once, with a window of `window` packets, and take every answer. Returns what the last one did.

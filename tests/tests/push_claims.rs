@@ -3,10 +3,10 @@
 
 use popmap_core::map::Request;
 use popmap_core::time::Instant;
-use popmap_core::wire::{self, Body};
+use popmap_core::wire::Envelope;
 use popmap_core::{Key, Life, Map, MapConfig, Phase, Shape, Slot, SlotSet};
+use popmap_tests::link;
 
-const CLUSTER: u64 = 1;
 const SHAPE: Shape = Shape { schema: 1, value_len: 8 };
 
 fn build(slot: usize, generation: u32, start_deadline: Instant) -> Map<'static, 3> {
@@ -28,21 +28,11 @@ fn start(mut map: Map<'static, 3>) -> Map<'static, 3> {
     map
 }
 
-fn deliver(to: &mut Map<'_, 3>, frame: &mut [u8], written: Option<(wire::Envelope, usize)>) {
-    let (envelope, len) = written.expect("a packet");
-    wire::seal(&mut frame[..len], &envelope, CLUSTER, 1);
-    let (envelope, body) = wire::parse(&frame[..len], CLUSTER, &SHAPE, 3).unwrap();
-    to.admit(&envelope).unwrap();
-    match body {
-        Body::Version(packet) => {
-            to.on_version(envelope.slot, &packet);
-        }
-        Body::Delta(packet) => assert!(to.on_delta(&envelope, &packet).committed),
-        Body::Push(packet) => {
-            to.on_push(envelope.slot, &packet).unwrap();
-        }
-        _ => unreachable!(),
-    }
+/// Hands over a packet that is due and must be taken.
+fn deliver(to: &mut Map<'_, 3>, frame: &mut [u8], written: Option<(Envelope, usize)>) {
+    let packet = link::sealed(frame, written).expect("a packet");
+    let delivered = link::deliver(to, packet).unwrap();
+    assert!(delivered.delta.is_none_or(|delta| delta.committed));
 }
 
 /// `to` asks `from` for what it lacks, and commits it.

@@ -1,7 +1,12 @@
-//! A look at single records, stamps and tombstones among them, for checkers and debugging.
+//! Replicas as simulators, model checks and checkers see them: copies, state hashes, and single records with their
+//! stamps, tombstones among them.
 
-use super::Map;
+use core::hash::{Hash, Hasher};
+
+use super::checkpoint::Checkpoints;
+use super::log::ChangeLog;
 use super::repair::record_hash;
+use super::{Events, Map, MapError, MapStats, Parts, push};
 use crate::clock::Dot;
 use crate::id::Key;
 
@@ -19,6 +24,46 @@ pub struct Held {
 }
 
 impl<const N: usize> Map<'_, N> {
+    /// Returns a copy of this replica in other storage, for simulators and model checks: the same inputs make both do
+    /// the same. What `storage` held before is overwritten. Counters start from zero and no event waits.
+    ///
+    /// # Errors
+    /// [`MapError::Storage`] when `storage` is too small.
+    pub fn fork<'b>(&self, storage: &'b mut [u64]) -> Result<Map<'b, N>, MapError> {
+        let Parts { table, ring, peer_versions, checkpoints } = Parts::carve(storage, self.layout)?;
+        table.copy_from(&self.table);
+        ring.copy_from_slice(self.log.ring);
+        peer_versions.copy_from_slice(self.peer_versions);
+        checkpoints.copy_from_slice(self.checkpoints.held);
+        Ok(Map {
+            table,
+            log: ChangeLog { ring, ends: self.log.ends },
+            checkpoints: Checkpoints { held: checkpoints, positions: self.checkpoints.positions },
+            peer_versions,
+            state: self.state.clone(),
+            layout: self.layout,
+            shape: self.shape,
+            stats: MapStats::default(),
+            fresh: push::Fresh::default(),
+            events: Events::new(),
+            #[cfg(popmap_teeth)]
+            tooth: self.tooth,
+        })
+    }
+
+    /// Feeds everything that decides how this replica behaves to `hasher`, for model checks: replicas that hash alike
+    /// do alike. Where a record lies in the table, the counters and the waiting events are left out.
+    pub fn hash_state(&self, hasher: &mut impl Hasher) {
+        self.state.hash(hasher);
+        self.log.ends.hash(hasher);
+        for (position, at, _) in self.log.walk(&self.table, 0, self.log.head()) {
+            position.hash(hasher);
+            self.table.record(at).for_each(|word| word.hash(hasher));
+        }
+        self.peer_versions.iter().for_each(|version| version.hash(hasher));
+        self.checkpoints.iter().for_each(|checkpoint| checkpoint.hash(hasher));
+    }
+
     /// Returns what stands at `key`, a tombstone too, or `None` when nothing does.
     pub fn inspect(&self, key: Key) -> Option<Held> {
         let at = self.table.find(key, key.mix())?;

@@ -9,6 +9,7 @@
 
 mod checkpoint;
 mod collect;
+mod config;
 mod delta;
 mod event;
 mod history;
@@ -28,8 +29,9 @@ mod typed;
 mod write;
 
 use core::fmt;
-use core::hash::{Hash, Hasher};
+use core::hash::Hash;
 
+pub use config::{MapConfig, MapError};
 pub use delta::{DeltaOutcome, Request, VersionOutcome};
 pub use event::Event;
 pub(crate) use event::Events;
@@ -51,79 +53,11 @@ use table::Table;
 
 use crate::clock::VersionVector;
 use crate::id::{Life, Slot, SlotSet};
-use crate::limits::{CAPACITY_MAX, VALUE_MAX};
+use crate::limits::CAPACITY_MAX;
 use crate::ownership::Owners;
 use crate::teeth::Tooth;
 use crate::time::Instant;
 use crate::wire::{Envelope, Kind, Shape, flag};
-
-/// What a map is built for.
-#[derive(Clone, Copy, Debug)]
-pub struct MapConfig {
-    /// Our slot.
-    pub slot: Slot,
-    /// Every slot of the PoP, ours among them: tombstones wait for all of these (R2).
-    pub configured: SlotSet,
-    /// This life: a generation above every earlier one as far as is known, and 64 fresh random bits (R4).
-    pub life: Life,
-    /// Records that the map holds, tombstones and the reserve among them.
-    pub capacity: usize,
-    /// What all servers agree on.
-    pub shape: Shape,
-    /// When writing starts even if a live peer has not been met (R4.2).
-    pub start_deadline: Instant,
-}
-
-/// Why a map could not be built.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum MapError {
-    /// The slot is not among the configured ones, or these are beyond the map's number of slots.
-    Slot {
-        /// The slot.
-        slot: Slot,
-        /// The map's number of slots.
-        slots: usize,
-    },
-    /// The life id is zero.
-    Life,
-    /// The capacity is not from 1 to [`CAPACITY_MAX`].
-    Capacity(usize),
-    /// The value length is above [`VALUE_MAX`].
-    ValueLength(u16),
-    /// The storage has too few words.
-    Storage {
-        /// Words needed: [`Map::words`].
-        needed: usize,
-        /// Words given.
-        given: usize,
-    },
-    /// The storage has been used: it must be all zero.
-    NotZero,
-}
-
-impl fmt::Display for MapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Slot { slot, slots } => {
-                write!(f, "slot: {slot} is not one of the configured slots below {slots}")
-            }
-            Self::Life => f.write_str("life.id: 0 means no life; give 64 random bits that are not all zero"),
-            Self::Capacity(given) => write!(f, "capacity: {given} records; 1 to {CAPACITY_MAX} are possible"),
-            Self::ValueLength(given) => {
-                write!(f, "value_len: {given} bytes; at most {VALUE_MAX} are possible")
-            }
-            Self::Storage { needed, given } => {
-                write!(f, "storage: {given} words of 8 bytes given, {needed} needed")
-            }
-            Self::NotZero => {
-                f.write_str("storage: has been used before; a new map starts from all-zero words")
-            }
-        }
-    }
-}
-
-impl core::error::Error for MapError {}
 
 /// Whether this replica may write (rule R4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -345,46 +279,6 @@ impl<'a, const N: usize> Map<'a, N> {
             #[cfg(popmap_teeth)]
             tooth: None,
         })
-    }
-
-    /// Returns a copy of this replica in other storage, for simulators and model checks: the same inputs make both do
-    /// the same. What `storage` held before is overwritten. Counters start from zero and no event waits.
-    ///
-    /// # Errors
-    /// [`MapError::Storage`] when `storage` is too small.
-    pub fn fork<'b>(&self, storage: &'b mut [u64]) -> Result<Map<'b, N>, MapError> {
-        let Parts { table, ring, peer_versions, checkpoints } = Parts::carve(storage, self.layout)?;
-        table.copy_from(&self.table);
-        ring.copy_from_slice(self.log.ring);
-        peer_versions.copy_from_slice(self.peer_versions);
-        checkpoints.copy_from_slice(self.checkpoints.held);
-        Ok(Map {
-            table,
-            log: ChangeLog { ring, ends: self.log.ends },
-            checkpoints: Checkpoints { held: checkpoints, positions: self.checkpoints.positions },
-            peer_versions,
-            state: self.state.clone(),
-            layout: self.layout,
-            shape: self.shape,
-            stats: MapStats::default(),
-            fresh: push::Fresh::default(),
-            events: Events::new(),
-            #[cfg(popmap_teeth)]
-            tooth: self.tooth,
-        })
-    }
-
-    /// Feeds everything that decides how this replica behaves to `hasher`, for model checks: replicas that hash alike
-    /// do alike. Where a record lies in the table, the counters and the waiting events are left out.
-    pub fn hash_state(&self, hasher: &mut impl Hasher) {
-        self.state.hash(hasher);
-        self.log.ends.hash(hasher);
-        for (position, at, _) in self.log.walk(&self.table, 0, self.log.head()) {
-            position.hash(hasher);
-            self.table.record(at).for_each(|word| word.hash(hasher));
-        }
-        self.peer_versions.iter().for_each(|version| version.hash(hasher));
-        self.checkpoints.iter().for_each(|checkpoint| checkpoint.hash(hasher));
     }
 
     /// Tells the time; it never runs backward. Starts writing when rule R4.2 allows it.

@@ -18,51 +18,70 @@ pub struct Transmit {
     pub len: usize,
 }
 
-/// Something to send.
+/// What there is to send, in the order of the turns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Due {
-    Push(Slot),
-    Delta(Slot),
-    Version(Slot),
-    Repair(Slot),
-    Digest(Slot),
-    History(Slot),
-    HistoryAsk(Slot),
-    Report(Slot),
+enum Work {
+    Push,
+    Delta,
+    Version,
+    Repair,
+    Digest,
+    History,
+    HistoryAsk,
+    Report,
+}
+
+impl Work {
+    const ALL: [Self; 8] = [
+        Self::Push,
+        Self::Delta,
+        Self::Version,
+        Self::Repair,
+        Self::Digest,
+        Self::History,
+        Self::HistoryAsk,
+        Self::Report,
+    ];
+}
+
+/// Something to send, and whom to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Due {
+    work: Work,
+    slot: Slot,
 }
 
 /// Whose turn it is: kinds take turns, and within a kind peers do, so that none starves another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
-    kind: usize,
-    peer: [Slot; KINDS],
+    work: usize,
+    peer: [Slot; Work::ALL.len()],
 }
-
-const KINDS: usize = 8;
 
 impl Default for Turn {
     fn default() -> Self {
-        Self { kind: 0, peer: [Slot::at(0); KINDS] }
+        Self { work: 0, peer: [Slot::at(0); Work::ALL.len()] }
     }
 }
 
 /// Returns what is due next, without the budget.
 pub(super) fn due<const N: usize>(node: &Node<'_, N>) -> Option<Due> {
-    (0..KINDS).map(|step| (node.turn.kind + step) % KINDS).find_map(|kind| due_of(node, kind))
+    let (done, turn) = Work::ALL.split_at(node.turn.work);
+    turn.iter().chain(done).find_map(|&work| Some(Due { work, slot: due_of(node, work)? }))
 }
 
-fn due_of<const N: usize>(node: &Node<'_, N>, kind: usize) -> Option<Due> {
+fn due_of<const N: usize>(node: &Node<'_, N>, work: Work) -> Option<Slot> {
     let map = &node.map;
-    let next = |set: SlotSet| set.next_after(node.turn.peer[kind]);
-    match kind {
-        0 => next(node.pushes).map(Due::Push),
-        1 => next(map.owes_delta()).map(Due::Delta),
-        2 => next(node.sync.versions()).map(Due::Version),
-        3 => map.owes_repair().map(Due::Repair),
-        4 => node.question.map(Due::Digest),
-        5 => next(map.owes_history()).map(Due::History),
-        6 => next(node.asks).map(Due::HistoryAsk),
-        _ => map.owes_report().map(Due::Report),
+    let next = |set: SlotSet| set.next_after(node.turn.peer[work as usize]);
+    match work {
+        Work::Push => next(node.pushes),
+        Work::Delta => next(map.owes_delta()),
+        Work::Version => next(node.sync.versions()),
+        Work::Repair => map.owes_repair(),
+        Work::Digest => node.question,
+        Work::History => next(map.owes_history()),
+        Work::HistoryAsk => next(node.asks),
+        Work::Report => map.owes_report(),
     }
 }
 
@@ -98,54 +117,43 @@ impl<const N: usize> Node<'_, N> {
                 return None;
             }
             let share = self.members_share(limit);
-            let (written, slot) = self.fill(due, &mut frame[..limit - share]);
-            if let Some((envelope, len)) = written {
-                let (len, members) = self.append_members(slot, frame, len);
+            if let Some((envelope, len)) = self.fill(due, &mut frame[..limit - share]) {
+                let (len, members) = self.append_members(due.slot, frame, len);
                 self.budget.spend(len);
-                return Some(self.seal(frame, (envelope, len), members, self.address(slot), slot));
+                return Some(self.seal(frame, (envelope, len), members, self.address(due.slot), due.slot));
             }
         }
         None
     }
 
     /// Encodes what is due and takes it off what is due, whether it came to a packet or not.
-    fn fill(&mut self, due: Due, frame: &mut [u8]) -> (Option<(Envelope, usize)>, Slot) {
-        let (kind, slot) = match due {
-            Due::Push(slot) => (0, slot),
-            Due::Delta(slot) => (1, slot),
-            Due::Version(slot) => (2, slot),
-            Due::Repair(slot) => (3, slot),
-            Due::Digest(slot) => (4, slot),
-            Due::History(slot) => (5, slot),
-            Due::HistoryAsk(slot) => (6, slot),
-            Due::Report(slot) => (7, slot),
-        };
-        self.turn.kind = (kind + 1) % KINDS;
-        self.turn.peer[kind] = slot;
-        let written = match due {
-            Due::Push(slot) => {
+    fn fill(&mut self, due: Due, frame: &mut [u8]) -> Option<(Envelope, usize)> {
+        let Due { work, slot } = due;
+        self.turn.work = (work as usize + 1) % Work::ALL.len();
+        self.turn.peer[work as usize] = slot;
+        match work {
+            Work::Push => {
                 self.pushes.remove(slot);
                 self.map.write_push(slot, frame)
             }
-            Due::Delta(slot) => self.map.write_delta(slot, frame),
-            Due::Version(slot) => {
+            Work::Delta => self.map.write_delta(slot, frame),
+            Work::Version => {
                 let starting = self.map.phase() == Phase::Starting;
                 let request = self.sync.take_version(slot, starting);
                 self.map.write_version(slot, &request, frame)
             }
-            Due::Repair(_) => self.map.write_repair(frame),
-            Due::Digest(slot) => {
+            Work::Repair => self.map.write_repair(frame),
+            Work::Digest => {
                 self.question = None;
                 self.map.write_digest(slot, frame)
             }
-            Due::History(slot) => self.map.write_history_answer(slot, frame),
-            Due::HistoryAsk(slot) => {
+            Work::History => self.map.write_history_answer(slot, frame),
+            Work::HistoryAsk => {
                 self.asks.remove(slot);
                 self.map.write_history_ask(slot, frame)
             }
-            Due::Report(_) => self.map.write_report(frame),
-        };
-        (written, slot)
+            Work::Report => self.map.write_report(frame),
+        }
     }
 
     fn seal(

@@ -98,7 +98,7 @@ impl<'a, const N: usize> Node<'a, N> {
     pub fn new(now: Instant, storage: &'a mut [u64], config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
         let configured = config.configured.intersection(SlotSet::first(N));
-        let map = Map::new(
+        let mut map = Map::new(
             storage,
             &MapConfig {
                 slot: config.slot,
@@ -109,7 +109,6 @@ impl<'a, const N: usize> Node<'a, N> {
                 start_deadline: now + config.start_within,
             },
         )?;
-        let mut map = map;
         // Who has still to find the others must not take its empty world for the whole one.
         map.hold_start(config.swim.is_some());
         map.set_live(swim::first_live(config.slot, config.swim.is_some(), configured));

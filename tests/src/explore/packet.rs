@@ -11,6 +11,7 @@ use popmap_core::{Life, Map, Shape};
 
 use super::action::Label;
 use super::hash::Hash128;
+use crate::link;
 
 /// The cluster of every packet.
 pub const CLUSTER: u64 = 1;
@@ -55,33 +56,8 @@ pub fn seal(to: u8, sent: u8, label: Label, frame: &mut [u8], envelope: &Envelop
 pub fn deliver<const N: usize>(map: &mut Map<'_, N>, bytes: &[u8]) -> Delivered {
     let shape = *map.shape();
     let (envelope, body) = wire::parse(bytes, CLUSTER, &shape, N).expect("a map's packet parses");
-    let result = map.admit(&envelope).and_then(|()| handle(map, &envelope, &body));
+    let result = map.admit(&envelope).and_then(|()| link::handle(map, &envelope, &body));
     Delivered { rejected: result.err(), sender: envelope.life }
-}
-
-fn handle<const N: usize>(map: &mut Map<'_, N>, envelope: &Envelope, body: &Body<'_>) -> Result<(), Reject> {
-    let from = envelope.slot;
-    match body {
-        Body::Ping(_) | Body::PingReq(_) | Body::Ack(_) | Body::Gossip => {
-            unreachable!("maps neither send nor take probes")
-        }
-        Body::Version(version) => {
-            map.on_version(from, version);
-        }
-        Body::Delta(delta) => {
-            map.on_delta(envelope, delta);
-        }
-        Body::Push(push) => {
-            map.on_push(from, push)?;
-        }
-        Body::LifeNotice(notice) => map.on_life_notice(*notice),
-        Body::Digest(digest) => map.on_digest(from, digest)?,
-        Body::Repair(repair) => map.on_repair(from, repair)?,
-        Body::Report(report) => map.on_report(report),
-        Body::HistoryAsk(ask) => map.on_history_ask(from, ask),
-        Body::HistoryAnswer(answer) => map.on_history_answer(from, answer)?,
-    }
-    Ok(())
 }
 
 /// Writes a packet's contents for a trace.

@@ -8,6 +8,8 @@ use popmap_core::time::{Duration, Instant};
 use popmap_core::wire::{self, Body, Envelope, HEADER, flag};
 use popmap_core::{Life, Phase, Reject, Slot, SlotSet};
 
+use popmap_tests::link;
+
 use crate::packet::{CLUSTER, Fields, Record, SHAPE, idle, key};
 
 const CAPACITY: usize = 24;
@@ -124,31 +126,16 @@ pub fn scenes<const N: usize>() -> Vec<Map<'static, N>> {
     maps
 }
 
+/// Gives an admitted packet to its handler; what is for membership is no concern of a map's.
 pub fn handle<const N: usize>(
     map: &mut Map<'_, N>,
     envelope: &Envelope,
     body: &Body<'_>,
 ) -> Result<(), Reject> {
-    let from = envelope.slot;
-    match body {
-        Body::Ping(_) | Body::PingReq(_) | Body::Ack(_) | Body::Gossip => {}
-        Body::Version(packet) => {
-            map.on_version(from, packet);
-        }
-        Body::Delta(packet) => {
-            map.on_delta(envelope, packet);
-        }
-        Body::Push(packet) => {
-            map.on_push(from, packet)?;
-        }
-        Body::Digest(packet) => map.on_digest(from, packet)?,
-        Body::Repair(packet) => map.on_repair(from, packet)?,
-        Body::Report(packet) => map.on_report(packet),
-        Body::HistoryAsk(packet) => map.on_history_ask(from, packet),
-        Body::HistoryAnswer(packet) => map.on_history_answer(from, packet)?,
-        Body::LifeNotice(notice) => map.on_life_notice(*notice),
+    if matches!(body, Body::Ping(_) | Body::PingReq(_) | Body::Ack(_) | Body::Gossip) {
+        return Ok(());
     }
-    Ok(())
+    link::handle(map, envelope, body).map(|_| ())
 }
 
 pub fn hash<const N: usize>(map: &Map<'_, N>) -> u64 {
