@@ -34,13 +34,6 @@ use suspicion::Suspicion;
 /// How often one of the dead is tried once one has answered, until none has for as long as we else wait between tries.
 const RETRY_ON: Duration = Duration::from_millis(20);
 
-/// What changed in the view of the members.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub(crate) struct Change {
-    pub(crate) slot: Slot,
-    pub(crate) state: State,
-}
-
 /// One server's view of the PoP.
 pub(crate) struct Membership<const N: usize> {
     config: SwimConfig,
@@ -123,10 +116,9 @@ impl<const N: usize> Membership<N> {
         self.live().without(self.me)
     }
 
-    /// Takes the members whose state changed since the last call.
-    pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = Change> + use<'_, N> {
-        let changed = core::mem::take(&mut self.changed);
-        changed.iter().map(|slot| Change { slot, state: self.members[slot.index()].state })
+    /// Takes the members of whom something changed since the last call.
+    pub(crate) fn take_changes(&mut self) -> SlotSet {
+        core::mem::take(&mut self.changed)
     }
 
     // ---- what others say ----

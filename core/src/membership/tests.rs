@@ -84,7 +84,8 @@ fn no_ack_then_help_then_suspicion() {
     tick(&mut view, ms(250), &mut rng);
     assert_eq!(view.member(target).state, State::Suspect);
     assert_eq!(view.suspected_by(target), by([0]));
-    assert_eq!(view.take_changes().collect::<Vec<_>>(), [Change { slot: target, state: State::Suspect }]);
+    assert_eq!(view.take_changes(), SlotSet::EMPTY.with(target));
+    assert_eq!(view.member(target).state, State::Suspect);
     assert!(view.live().contains(target), "a suspect is live until declared dead");
 }
 
@@ -246,7 +247,7 @@ fn weights_and_addresses_are_changes_too() {
     let mut view = view::<8>(8);
     let heavier = Member { meta: Meta::weighted(300), ..said(2, State::Alive) };
     view.learn(ms(0), at(2), at(1), &heavier, SlotSet::EMPTY);
-    assert_eq!(view.take_changes().count(), 1);
+    assert_eq!(view.take_changes().len(), 1);
     // No address of its own: what is known of it stays.
     let moved = Member { address: Address::default(), ..said(3, State::Alive) };
     view.learn(ms(0), at(2), at(1), &moved, SlotSet::EMPTY);

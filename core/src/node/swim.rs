@@ -172,19 +172,19 @@ impl<const N: usize> Node<'_, N> {
     /// Hands what changed among the members to the map, the addresses and the embedder.
     pub(super) fn apply_changes(&mut self) {
         let Some(membership) = &mut self.membership else { return };
-        let changes: Vec<_, N> = membership.take_changes().collect();
-        if changes.is_empty() {
+        let changed = membership.take_changes();
+        if changed.is_empty() {
             return;
         }
         let live = membership.live();
-        for change in &changes {
-            let member = *membership.member(change.slot);
+        for slot in changed.iter() {
+            let member = *membership.member(slot);
             if member.address != Address::default() {
-                self.addresses[change.slot.index()] = member.address;
+                self.addresses[slot.index()] = member.address;
             }
-            self.map.set_weight(change.slot, member.meta.weight());
-            self.member_changes.insert(change.slot);
-            if change.state.is_live() {
+            self.map.set_weight(slot, member.meta.weight());
+            self.member_changes.insert(slot);
+            if member.state.is_live() {
                 self.join.last_news = self.now;
             }
         }
