@@ -37,10 +37,9 @@ impl Bell {
 
     /// Takes note of all wakes so far. What was done before them is seen after this.
     pub(crate) fn silence(&self) {
-        let mut bytes = [0; 8];
-        // At most one byte waits: the next is written only after the flag is lowered. In this order, or a wake between
-        // the two would leave the flag up and nothing to read.
-        while matches!((&self.listening).read(&mut bytes), Ok(read) if read > 0) {}
+        // At most one byte waits, so one read takes all: the next is written only after the flag is lowered. In this
+        // order, or a wake between the two would leave the flag up and nothing to read.
+        let _ = (&self.listening).read(&mut [0; 8]);
         self.rope.pulled.swap(false, Ordering::AcqRel);
     }
 }

@@ -40,19 +40,29 @@ impl Default for MonotonicClock {
     }
 }
 
+/// The wall clock's seconds since 1970 (UTC) from which on it is taken to be set: the start of 2024. No server that runs
+/// this ran before it, so a clock that shows less was never set, or lost what it was set to.
+pub const SET_CLOCK_SECONDS: u32 = 1_704_067_200;
+
 /// Returns the wall clock's time since 1970 (UTC), for captures; zero where the clock is set before that.
 #[must_use]
 pub fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Returns the wall clock's seconds since 1970 (UTC), a floor under a new life's generation (DESIGN R4.1).
+/// Returns the wall clock's seconds since 1970 (UTC), a floor under a new life's generation (DESIGN R4.1). Below
+/// [`SET_CLOCK_SECONDS`] it is a floor that earlier lives may have been above.
 ///
 /// Returns 0, which is no floor, where the clock is set before 1970 or past the year 2106: such a clock knows
 /// nothing, and following it to the end of the 32 bits would leave no generation for the next start.
 #[must_use]
 pub fn wall_clock_seconds() -> u32 {
     seconds_at(SystemTime::now())
+}
+
+/// Whether a clock that shows `seconds` was ever set.
+pub(crate) fn is_set(seconds: u32) -> bool {
+    seconds >= SET_CLOCK_SECONDS
 }
 
 fn seconds_at(time: SystemTime) -> u32 {
@@ -96,5 +106,8 @@ mod tests {
         assert_eq!(seconds_at(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX))), u32::MAX);
         assert_eq!(seconds_at(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) + 1)), 0, "past 2106");
         assert_eq!(seconds_at(UNIX_EPOCH - Duration::from_secs(1)), 0, "before 1970");
+        let day = Duration::from_secs(24 * 60 * 60);
+        // 54 years of 365 days, and the leap days of 1972 to 2020.
+        assert_eq!(seconds_at(UNIX_EPOCH + day * (54 * 365 + 13)), SET_CLOCK_SECONDS, "the first of 2024");
     }
 }

@@ -83,6 +83,11 @@ pub struct DeviceStats {
     pub received: u64,
     /// Packets dropped because they were longer than the payload limit.
     pub oversize: u64,
+    /// Frames dropped because they were not for this device, or damaged. What was wrong with them the device itself
+    /// tells, where it looks at frames at all: [`EncapStats`](crate::encap::EncapStats).
+    pub ignored: u64,
+    /// Packets lost because they came faster than they were taken, where the operating system or the hardware tells.
+    pub overruns: u64,
     /// Times that receiving failed for now.
     pub receive_errors: u64,
     /// Packets given to the operating system, or to the other end.
@@ -104,6 +109,10 @@ pub struct DeviceStats {
     pub too_long: u64,
     /// Packets lost for any other reason.
     pub send_errors: u64,
+    /// Times that the link was lost, where the device watches it: the interface is down, has no carrier or is gone.
+    pub link_losses: u64,
+    /// Times that it came back. The link is up while there are as many of these as of the losses.
+    pub link_returns: u64,
 }
 
 impl DeviceStats {

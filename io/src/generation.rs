@@ -1,7 +1,7 @@
 //! The saved generation: a small text file that makes each start of a slot's server a new life.
 //!
-//! Knows the file and how to replace it durably. Must not know the clock (its reading is an argument) nor what a
-//! generation is used for.
+//! Knows the file and how to replace it durably. Must not read the clock (its reading is an argument) nor know
+//! what a generation is used for.
 //!
 //! The file holds one decimal number, 0 to 4294967295, and a newline. It is replaced, never rewritten: temporary
 //! file beside it, fsync, rename, fsync of the directory. A crash leaves the old file or the new one, and at worst
@@ -11,6 +11,8 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+use crate::clock::is_set;
 
 /// Bytes read of the file. A number and its newline need 11; the rest is for quoting what stands there instead. A
 /// file that fills it is no generation, whatever it starts with.
@@ -31,6 +33,11 @@ pub struct GenerationFile {
 pub struct Start {
     /// The new life's generation, at least 1.
     pub generation: u32,
+    /// Whether nothing shows that the generation is above that of the slot's last life. It rests neither on a saved one,
+    /// with the new one saved in turn, nor on a clock that was ever set
+    /// ([`SET_CLOCK_SECONDS`](crate::SET_CLOCK_SECONDS)). Then no packet may be sent while one of the last life may still
+    /// be under way (DESIGN R4); a [`Driver`](crate::Driver) waits.
+    pub in_doubt: bool,
     /// Why the generation could not be saved, for an operator to see; `None` where it is on disk.
     pub warning: Option<GenerationError>,
 }
@@ -92,23 +99,24 @@ impl GenerationFile {
     /// A file that cannot be read or makes no sense is left as it is, for an operator to look at, and the generation
     /// is `clock_seconds` + 1; a file that cannot be replaced still counts with what it holds. Either way it comes
     /// with a warning, because an unsaved generation rises at the next start only as far as the clock does: where
-    /// the clock stands still too, peers and the life id have to tell the lives apart.
+    /// the clock stands still too, peers and the life id have to tell the lives apart, and the start is
+    /// [in doubt](Start::in_doubt).
     ///
     /// # Errors
     ///
     /// [`Exhausted`](GenerationError::Exhausted) only: no generation is left above what is saved, and starting
     /// below it would be starting in the past.
     pub fn start(&self, clock_seconds: u32) -> Result<Start, GenerationError> {
-        match self.read() {
-            Ok(saved) => {
-                let generation = self.above(saved, clock_seconds)?;
-                Ok(Start { generation, warning: self.replace(generation).err() })
-            }
-            Err(unusable) => {
-                let generation = self.above(None, clock_seconds)?;
-                Ok(Start { generation, warning: Some(unusable) })
-            }
-        }
+        let (saved, unusable) = match self.read() {
+            Ok(saved) => (saved, None),
+            Err(unusable) => (None, Some(unusable)),
+        };
+        let generation = self.above(saved, clock_seconds)?;
+        let warning = unusable.or_else(|| self.replace(generation).err());
+        // Where saving fails it may have failed before, and the last life have had this same generation.
+        let by_file = saved.is_some() && warning.is_none();
+        let by_clock = is_set(clock_seconds) && saved.is_none_or(|saved| saved <= clock_seconds);
+        Ok(Start { generation, in_doubt: !by_file && !by_clock, warning })
     }
 
     fn above(&self, saved: Option<u32>, floor: u32) -> Result<u32, GenerationError> {

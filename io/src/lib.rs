@@ -6,6 +6,8 @@
 //!   ([`Driver::spawn`]), written to through a [`Handle`];
 //! - [`Device`]: where packets go, a burst at a time: [`UdpDevice`] over the network, [`LoopbackDevice`] within a
 //!   process, and around either of them [`FaultDevice`] (loss, delay, damage) and [`CaptureDevice`] (pcap);
+//! - [`encap`]: what stands before a packet where no kernel puts it there: bare Ethernet, or UDP with an IP address of
+//!   its own; for devices that carry frames;
 //! - [`GenerationFile`]: the number that rises each time the server in a slot starts, kept across restarts, and
 //!   [`life_id`], the random bits that tell two lives apart even where it does not (DESIGN R4);
 //! - [`MonotonicClock`], which drives a node, and [`wall_clock_seconds`], the floor under a new generation;
@@ -46,14 +48,18 @@
 //!
 //! [popmap-core]: https://docs.rs/popmap-core
 
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "dpdk"), forbid(unsafe_code))]
+#![cfg_attr(feature = "dpdk", deny(unsafe_code))]
 
 pub mod address;
 mod bell;
 mod capture;
 mod clock;
 mod device;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 mod driver;
+pub mod encap;
 mod fault;
 mod generation;
 mod life;
@@ -63,7 +69,7 @@ mod storage;
 mod udp;
 
 pub use capture::{CaptureDevice, Directions, Pcap};
-pub use clock::{MonotonicClock, wall_clock, wall_clock_seconds};
+pub use clock::{MonotonicClock, SET_CLOCK_SECONDS, wall_clock, wall_clock_seconds};
 pub use device::{BURST, Burst, Device, DeviceStats};
 pub use driver::{
     Driver, DriverConfig, DriverStats, Handle, News, NewsReceiver, NewsSender, Pace, QueueError, Running,

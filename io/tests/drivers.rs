@@ -1,5 +1,12 @@
 //! Drivers over real sockets, on threads of their own. Conditions are waited for, times never asserted.
 
+#[path = "drivers/blocked.rs"]
+mod blocked;
+#[path = "drivers/flood.rs"]
+mod flood;
+#[path = "drivers/raised_generation.rs"]
+mod raised_generation;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -247,6 +254,10 @@ fn the_queue_is_bounded_and_says_so() {
     // What was queued before the stop is still written.
     driver.run(|_| ()).unwrap();
     assert_eq!(driver.stats().writes, 4);
+    // And nothing behind the word that we leave.
+    assert_eq!(driver.put(key(4), &[1; 8]), Err(PutError::Left));
+    assert_eq!(driver.remove(key(3)), Err(RemoveError::Refused(PutError::Left)));
+    assert!(read(driver.reader(), key(3)).is_some(), "readers go on");
 }
 
 #[test]
@@ -275,6 +286,18 @@ fn refusals_come_as_news_through_a_bounded_channel() {
         refused
     );
     assert!(matches!(receiver.try_recv(), Some(News::RemoveRefused { .. })));
+}
+
+#[test]
+fn a_wait_without_a_deadline_ends_with_a_write() {
+    let mut driver = start(&config(0, 1, &[]), udp(Ipv4Addr::LOCALHOST)).unwrap();
+    let handle = driver.handle();
+    std::thread::scope(|scope| {
+        scope.spawn(move || handle.put(key(1), &[1; 8]).unwrap());
+        driver.wait(popmap_core::time::Instant::NEVER).unwrap();
+    });
+    driver.poll(|_| ()).unwrap();
+    assert_eq!((driver.stats().waits, driver.stats().writes), (1, 1));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a driver is told, and how a life begins.
 //!
-//! Knows the order of a start: the generation is saved before anything else. Must not know the device.
+//! Knows the order of a start: the generation is saved before anything else, and whether it can be relied on. Must not
+//! know the device, nor what is done about a doubt.
 
 use std::fmt;
 use std::io;
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use popmap_core::{Address, Config, ConfigError, Life};
 
-use crate::clock::wall_clock_seconds;
-use crate::generation::{GenerationError, GenerationFile};
+use crate::clock::is_set;
+use crate::generation::{GenerationError, GenerationFile, Start};
 use crate::life::life_id;
 
 /// Everything a driver has to know; [`DriverConfig::new`] has a default for what is not an argument of it.
@@ -21,7 +22,8 @@ pub struct DriverConfig {
     /// Servers of the PoP to join through; the first eight are used, and ours may be among them. None: this server
     /// begins a PoP of its own. Default: none.
     pub seeds: Vec<Address>,
-    /// Where the generation survives restarts; without a file it comes from the clock alone. Default: none.
+    /// Where the generation survives restarts; without a file it comes from the clock alone. Where neither can be relied
+    /// on ([`Start::in_doubt`](crate::Start::in_doubt)), the driver is silent for the first 10 seconds. Default: none.
     pub generation: Option<GenerationFile>,
     /// Writes from other threads that may wait. Default: 65,536.
     pub queue: usize,
@@ -38,6 +40,11 @@ pub enum Pace {
     /// Waits for the device, the deadline or a wake.
     #[default]
     Sleep,
+    /// The same, after a nap of this length, or until the deadline if that is sooner: what comes meanwhile is taken as one
+    /// burst. As interrupt coalescing does for a network card, this trades latency, of packets and of queued writes, for
+    /// wake-ups: in a busy PoP they are most of what gossip costs. Some milliseconds are a good choice; what the
+    /// device can hold meanwhile (for UDP its receive buffer) is the limit.
+    Coalesce(Duration),
     /// Polls again at once: a core of its own for the least latency.
     Busy,
 }
@@ -56,26 +63,35 @@ impl DriverConfig {
         }
     }
 
-    /// Begins a life if none was given, and returns the node's configuration with it, and why the generation is not on
-    /// disk if it should be.
-    pub(super) fn begin(&self) -> Result<(Config, Option<GenerationError>), StartError> {
+    /// Begins a life if none was given. `clock_seconds` is the wall clock's.
+    pub(super) fn begin(&self, clock_seconds: u32) -> Result<Beginning, StartError> {
         let mut node = self.node;
         if node.life.is_known() {
-            return Ok((node, None));
+            return Ok(Beginning { node, in_doubt: false, unsaved: None });
         }
-        let clock = wall_clock_seconds();
-        let (generation, warning) = match &self.generation {
-            Some(file) => {
-                let start = file.start(clock).map_err(StartError::Generation)?;
-                (start.generation, start.warning)
-            }
-            None => (clock.saturating_add(1), None),
+        let start = match &self.generation {
+            Some(file) => file.start(clock_seconds).map_err(StartError::Generation)?,
+            None => Start {
+                generation: clock_seconds.saturating_add(1),
+                in_doubt: !is_set(clock_seconds),
+                warning: None,
+            },
         };
         let id = life_id().map_err(StartError::LifeId)?.get();
-        node.life = Life { generation, id };
+        node.life = Life { generation: start.generation, id };
         node.seed = id;
-        Ok((node, warning))
+        Ok(Beginning { node, in_doubt: start.in_doubt, unsaved: start.warning })
     }
+}
+
+/// How a life begins.
+pub(super) struct Beginning {
+    /// The node's configuration, with a life.
+    pub(super) node: Config,
+    /// Nothing shows that the generation is above the last life's.
+    pub(super) in_doubt: bool,
+    /// Why the generation is not on disk, if it should be.
+    pub(super) unsaved: Option<GenerationError>,
 }
 
 /// Why a driver could not be started. No packet was sent.

@@ -1,6 +1,9 @@
 //! The inbox: writes from any thread on their way to the driver, bounded.
 //!
 //! Knows keys, values and how many wait. Must not know what becomes of them.
+//!
+//! All that waits is taken at once, and handed over in as many parts as the driver likes: meanwhile as many again may
+//! wait.
 
 use std::fmt;
 use std::mem;
@@ -57,14 +60,21 @@ pub(super) struct Writes {
     keys: Vec<(Key, bool)>,
     values: Vec<u8>,
     pub(super) meta: Option<Meta>,
-    closed: bool,
+    /// Keys, and bytes of values, that were handed over.
+    done: (usize, usize),
 }
 
 impl Writes {
-    /// Hands over everything and keeps the memory.
-    pub(super) fn drain(&mut self, value_len: usize, mut each: impl FnMut(Key, Write<'_>)) {
-        let mut start = 0;
-        for (key, is_put) in self.keys.drain(..) {
+    /// Hands over the next writes, at most so many, and keeps the memory. Returns how many there were.
+    pub(super) fn drain(
+        &mut self,
+        most: usize,
+        value_len: usize,
+        mut each: impl FnMut(Key, Write<'_>),
+    ) -> usize {
+        let (from, mut start) = self.done;
+        let next = &self.keys[from..][..most.min(self.keys.len() - from)];
+        for &(key, is_put) in next {
             if is_put {
                 each(key, Write::Put(&self.values[start..start + value_len]));
                 start += value_len;
@@ -72,7 +82,19 @@ impl Writes {
                 each(key, Write::Remove);
             }
         }
-        self.values.clear();
+        let count = next.len();
+        self.done = (from + count, start);
+        if self.done.0 == self.keys.len() {
+            self.keys.clear();
+            self.values.clear();
+            self.done = (0, 0);
+        }
+        count
+    }
+
+    /// Whether everything was handed over.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 }
 
@@ -80,13 +102,16 @@ impl Writes {
 pub(super) struct Inbox {
     writes: Mutex<Writes>,
     any: AtomicBool,
+    /// Set under the lock, so that whoever sees it set finds all that was queued before.
+    closed: AtomicBool,
     capacity: usize,
     value_len: usize,
 }
 
 impl Inbox {
     pub(super) fn new(capacity: usize, value_len: usize) -> Self {
-        Self { writes: Mutex::default(), any: AtomicBool::new(false), capacity, value_len }
+        let [any, closed] = [false; 2].map(AtomicBool::new);
+        Self { writes: Mutex::default(), any, closed, capacity, value_len }
     }
 
     fn lock(&self) -> MutexGuard<'_, Writes> {
@@ -101,7 +126,7 @@ impl Inbox {
             return Err(QueueError::ValueLength { given: value.len(), expected: self.value_len });
         }
         let mut writes = self.lock();
-        if writes.closed {
+        if self.is_closed() {
             return Err(QueueError::Stopped);
         }
         if writes.keys.len() >= self.capacity {
@@ -117,7 +142,7 @@ impl Inbox {
 
     pub(super) fn set_meta(&self, meta: Meta) -> Result<(), QueueError> {
         let mut writes = self.lock();
-        if writes.closed {
+        if self.is_closed() {
             return Err(QueueError::Stopped);
         }
         writes.meta = Some(meta);
@@ -127,22 +152,22 @@ impl Inbox {
 
     /// Exchanges what waits for `empty`; whether there was anything.
     pub(super) fn take(&self, empty: &mut Writes) -> bool {
+        debug_assert!(empty.is_empty(), "what is not done yet would come after what is new");
         if !self.any.swap(false, Ordering::AcqRel) {
             return false;
         }
-        let mut writes = self.lock();
-        empty.closed = writes.closed;
-        mem::swap(&mut *writes, empty);
+        mem::swap(&mut *self.lock(), empty);
         true
     }
 
     /// Takes nothing more.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
+        let _writes = self.lock();
+        self.closed.store(true, Ordering::Release);
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.closed.load(Ordering::Acquire)
     }
 }
 
@@ -153,11 +178,15 @@ mod tests {
     fn drained(inbox: &Inbox, writes: &mut Writes) -> Vec<(u8, Option<u8>)> {
         let mut seen = Vec::new();
         inbox.take(writes);
-        writes.drain(inbox.value_len, |key, write| match write {
-            Write::Put(value) => seen.push((key.0[0], Some(value[0]))),
-            Write::Remove => seen.push((key.0[0], None)),
-        });
+        writes.drain(usize::MAX, inbox.value_len, |key, write| seen.push(noted(key, write)));
         seen
+    }
+
+    fn noted(key: Key, write: Write<'_>) -> (u8, Option<u8>) {
+        match write {
+            Write::Put(value) => (key.0[0], Some(value[0])),
+            Write::Remove => (key.0[0], None),
+        }
     }
 
     #[test]
@@ -181,5 +210,26 @@ mod tests {
         // What was queued before is still handed over, and it stays closed.
         assert_eq!(drained(&inbox, &mut writes), [(4, Some(40))]);
         assert!(inbox.is_closed());
+    }
+
+    #[test]
+    fn hands_over_in_parts() {
+        let (inbox, mut writes) = (Inbox::new(9, 2), Writes::default());
+        let expected: Vec<_> = (0..7u8).map(|n| (n, (n % 3 > 0).then_some(10 * n))).collect();
+        for round in 0..2 {
+            for &(n, value) in &expected {
+                let value = value.map(|value| [value, 0]);
+                inbox
+                    .push(Key([n; 16]), value.as_ref().map_or(Write::Remove, |value| Write::Put(value)))
+                    .unwrap();
+            }
+            assert!(writes.is_empty() && inbox.take(&mut writes));
+            let (mut seen, mut counts) = (Vec::new(), Vec::new());
+            while !writes.is_empty() {
+                counts.push(writes.drain(3, 2, |key, write| seen.push(noted(key, write))));
+            }
+            assert_eq!((seen, counts), (expected.clone(), vec![3, 3, 1]), "round {round}");
+            assert_eq!(writes.drain(3, 2, |_, _| unreachable!()), 0);
+        }
     }
 }

@@ -15,16 +15,18 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use popmap_core::limits::QUARANTINE;
 use popmap_core::time::{Duration, Instant};
-use popmap_core::{Event, Key, Node, PutError, Reader, RemoveError};
+use popmap_core::{Address, Key, Node, PutError, Reader, RemoveError};
 
+use config::Beginning;
 pub use config::{DriverConfig, Pace, StartError};
 pub use handle::{Handle, Running, Snapshot};
 pub use inbox::QueueError;
 pub use news::{News, NewsReceiver, NewsSender, news_channel};
 
 use crate::address;
-use crate::clock::MonotonicClock;
+use crate::clock::{MonotonicClock, wall_clock_seconds};
 use crate::device::{Burst, Device};
 use crate::generation::{GenerationError, GenerationFile};
 use handle::{Closing, Shared};
@@ -32,6 +34,9 @@ use inbox::{Inbox, Write, Writes};
 
 /// How often the snapshot is renewed.
 const PUBLISH: Duration = Duration::from_millis(100);
+/// Writes made in one poll: half a millisecond's worth, or two in a large map. All that may wait takes twenty, and whoever
+/// pings us then waits so long for an ack, while packets pile up.
+const WRITES: usize = 4_096;
 /// A device that is blocked and does not say when it no longer is, is asked again after this.
 const BLOCKED: Duration = Duration::from_millis(1);
 
@@ -48,6 +53,14 @@ pub struct DriverStats {
     pub refused: u64,
 }
 
+/// A wait for the last packets of the slot's last life to be gone.
+#[derive(Debug)]
+struct Silence {
+    until: Instant,
+    seeds: Vec<Address>,
+    told: bool,
+}
+
 /// A node at work. `N` is the number of slots, the same on every server of a PoP.
 pub struct Driver<'a, D, const N: usize = 64> {
     node: Box<Node<'a, N>>,
@@ -62,6 +75,10 @@ pub struct Driver<'a, D, const N: usize = 64> {
     writes: Writes,
     /// A generation that was not saved and not told yet.
     unsaved: Option<GenerationError>,
+    /// The generation that was saved last, or could not be.
+    saved: u32,
+    /// The generation is in doubt: until then nothing is sent and what comes is dropped. Then the seeds are asked.
+    silence: Option<Silence>,
     next_publish: Instant,
     stats: DriverStats,
 }
@@ -71,21 +88,41 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
     /// some): the generation is raised and on disk when this returns, or [`News::GenerationNotSaved`] follows with the
     /// first poll. No packet is sent before that.
     ///
+    /// Where nothing shows that the generation is above the slot's last one, no packet is sent within 10 s of this call
+    /// either: see [`News::GenerationInDoubt`].
+    ///
     /// # Errors
     /// Why there is no driver. The saved generation may have been raised.
     pub fn start(config: &DriverConfig, storage: &'a mut [u64], device: D) -> Result<Self, StartError> {
+        Self::start_at(config, storage, device, wall_clock_seconds())
+    }
+
+    fn start_at(
+        config: &DriverConfig,
+        storage: &'a mut [u64],
+        device: D,
+        clock_seconds: u32,
+    ) -> Result<Self, StartError> {
         if config.node.payload > device.payload() {
             return Err(StartError::Payload { node: config.node.payload, device: device.payload() });
         }
-        let (mut node_config, unsaved) = config.begin()?;
-        if node_config.address == popmap_core::Address::default() {
+        let Beginning { node: mut node_config, in_doubt, unsaved } = config.begin(clock_seconds)?;
+        if node_config.address == Address::default() {
             node_config.address = address::advertised(device.local());
+        }
+        if in_doubt {
+            // It is the wait for the others, and they hear nothing before.
+            node_config.start_within = Duration(node_config.start_within.0.saturating_add(QUARANTINE.0));
         }
         let clock = MonotonicClock::new();
         let now = clock.now();
         let mut node = Box::new(Node::new(now, storage, &node_config).map_err(StartError::Config)?);
-        if node_config.swim.is_some() {
-            node.join(now, &config.seeds);
+        // Whoever is told who is alive asks nobody.
+        let seeds: &[Address] = if node_config.swim.is_some() { &config.seeds } else { &[] };
+        let silence =
+            in_doubt.then(|| Silence { until: now + QUARANTINE, seeds: seeds.to_vec(), told: false });
+        if silence.is_none() {
+            node.join(now, seeds);
         }
         let value_len = usize::from(node_config.shape.value_len);
         let stats = DriverStats::default();
@@ -112,6 +149,8 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
             shared: Closing(Arc::new(shared)),
             writes: Writes::default(),
             unsaved,
+            saved: node_config.life.generation,
+            silence,
             next_publish: now,
             stats,
         })
@@ -119,39 +158,58 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
 
     // ---- the loop ----
 
-    /// Takes one burst of packets and the queued writes, does what is due, and sends one burst. Never waits.
+    /// Takes one burst of packets and up to 4,096 of the queued writes, does what is due, and sends one burst. Never waits.
     ///
     /// Returns when to call it next, at the latest; a packet or a wake may come first, and [`wait`](Self::wait) waits
     /// for all three. `tell` is called with what happened.
     ///
     /// # Errors
     /// The device's end.
-    pub fn poll(&mut self, mut tell: impl FnMut(News)) -> io::Result<Instant> {
+    pub fn poll(&mut self, tell: impl FnMut(News)) -> io::Result<Instant> {
+        self.poll_at(self.clock.now(), tell)
+    }
+
+    fn poll_at(&mut self, now: Instant, mut tell: impl FnMut(News)) -> io::Result<Instant> {
         self.stats.polls += 1;
-        let now = self.clock.now();
+        let silent = self.is_silent(now);
         let (node, device) = (&mut self.node, &mut self.device);
         let received = device.receive(|from, packet| {
-            // Rejections are counted by the node.
-            let _ = node.handle_packet(now, from, packet);
+            if !silent {
+                // Rejections are counted by the node.
+                let _ = node.handle_packet(now, from, packet);
+            }
         })?;
         self.take_writes(now, &mut tell);
         self.node.handle_timeout(now);
         // Before sending: a raised generation is on disk before anybody hears of it.
         self.tell_news(&mut tell);
         let node = &mut self.node;
-        let sent = self.device.send(|frame| {
+        let mut fill = |frame: &mut [u8]| {
             let packet = node.poll_transmit(now, frame)?;
             Some((packet.to, packet.len))
-        })?;
+        };
+        let sent = if silent { Burst::default() } else { self.device.send(&mut fill)? };
         if now >= self.next_publish {
             self.publish(now);
         }
         Ok(self.deadline(now, received, sent))
     }
 
+    /// Whether nothing may be sent yet; asks the seeds when that is over.
+    fn is_silent(&mut self, now: Instant) -> bool {
+        let Some(silence) = self.silence.take_if(|silence| now >= silence.until) else {
+            return self.silence.is_some();
+        };
+        self.node.join(now, &silence.seeds);
+        false
+    }
+
     fn deadline(&mut self, now: Instant, received: Burst, sent: Burst) -> Instant {
-        if received.more || sent.more {
+        if received.more || sent.more || !self.writes.is_empty() {
             now
+        } else if let Some(silence) = &self.silence {
+            // The node may have something to send and does not get to; the heartbeat goes on.
+            silence.until.min(self.next_publish)
         } else if sent.blocked {
             // What the node would like to send has to wait, whatever it says.
             now + BLOCKED
@@ -171,7 +229,10 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
         }
         self.stats.waits += 1;
         let left = (deadline != Instant::NEVER).then(|| std::time::Duration::from_nanos(left.0));
-        self.device.wait(left)
+        let Pace::Coalesce(nap) = self.pace else { return self.device.wait(left) };
+        let nap = left.map_or(nap, |left| left.min(nap));
+        std::thread::sleep(nap);
+        self.device.wait(left.map(|left| left - nap))
     }
 
     /// Polls and waits until [`Handle::stop`]; then the last writes get out, the others are told that this server
@@ -194,7 +255,7 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
     fn step(&mut self, until: Instant, tell: &mut impl FnMut(News)) -> io::Result<()> {
         let deadline = self.poll(tell)?.min(until);
         match self.pace {
-            Pace::Sleep => self.wait(deadline),
+            Pace::Sleep | Pace::Coalesce(_) => self.wait(deadline),
             Pace::Busy => {
                 std::hint::spin_loop();
                 Ok(())
@@ -215,45 +276,63 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
     // ---- the queue, the news ----
 
     fn take_writes(&mut self, now: Instant, tell: &mut impl FnMut(News)) {
-        if !self.shared.0.inbox.take(&mut self.writes) {
-            return;
-        }
-        if let Some(meta) = self.writes.meta.take() {
-            self.node.set_meta(now, meta);
-        }
+        let inbox = &self.shared.0.inbox;
+        // What waits at a stop is made at once: the word that we leave comes behind it.
+        let mut left = if inbox.is_closed() { usize::MAX } else { WRITES };
         let (node, stats) = (&mut self.node, &mut self.stats);
-        self.writes.drain(self.value_len, |key, write| {
-            stats.writes += 1;
-            let refused = match write {
-                Write::Put(value) => {
-                    node.put(now, key, value).err().map(|error| News::PutRefused { key, error })
+        while left > 0 {
+            if self.writes.is_empty() {
+                if !inbox.take(&mut self.writes) {
+                    return;
                 }
-                Write::Remove => node.remove(now, key).err().map(|error| News::RemoveRefused { key, error }),
-            };
-            if let Some(news) = refused {
-                stats.refused += 1;
-                tell(news);
+                if let Some(meta) = self.writes.meta.take() {
+                    node.set_meta(now, meta);
+                }
             }
-        });
+            left -= self.writes.drain(left, self.value_len, |key, write| {
+                stats.writes += 1;
+                let refused = match write {
+                    Write::Put(value) => {
+                        node.put(now, key, value).err().map(|error| News::PutRefused { key, error })
+                    }
+                    Write::Remove => {
+                        node.remove(now, key).err().map(|error| News::RemoveRefused { key, error })
+                    }
+                };
+                if let Some(news) = refused {
+                    stats.refused += 1;
+                    tell(news);
+                }
+            });
+        }
     }
 
     fn tell_news(&mut self, tell: &mut impl FnMut(News)) {
-        if let Some(error) = self.unsaved.take() {
+        for error in [self.unsaved.take(), self.save_generation()].into_iter().flatten() {
             tell(News::GenerationNotSaved(error));
         }
+        if let Some(silence) = self.silence.as_mut().filter(|silence| !silence.told) {
+            silence.told = true;
+            tell(News::GenerationInDoubt);
+        }
         while let Some(event) = self.node.poll_event() {
-            if let Event::GenerationRaised { generation } = event
-                && let Some(file) = &self.generation
-                // At least this one.
-                && let Err(error) = file.raise(generation.saturating_sub(1))
-            {
-                tell(News::GenerationNotSaved(error));
-            }
             tell(News::Map(event));
         }
         while let Some((slot, state)) = self.node.poll_member() {
             tell(News::Member { slot, state });
         }
+    }
+
+    /// Saves the generation if it was raised. Looks at the life itself: of the events, the one that says so may be among
+    /// those lost.
+    fn save_generation(&mut self) -> Option<GenerationError> {
+        let generation = self.node.map().life().generation;
+        if generation <= self.saved {
+            return None;
+        }
+        self.saved = generation;
+        // At least this one.
+        self.generation.as_ref()?.raise(generation - 1).err()
     }
 
     fn publish(&mut self, now: Instant) {
@@ -334,3 +413,6 @@ impl<D: fmt::Debug, const N: usize> fmt::Debug for Driver<'_, D, N> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,11 @@ pub enum News {
     },
     /// The generation could not be saved: should the clock stand still too, the next start may take the same one.
     GenerationNotSaved(GenerationError),
+    /// The generation is in doubt ([`Start::in_doubt`](crate::Start::in_doubt)): the driver sends nothing and drops what
+    /// comes for [`QUARANTINE`](popmap_core::limits::QUARANTINE), 10 s from its start. Else a late packet of the slot's
+    /// last life could pass for a second server's. Until then, and then until the others are met, puts are refused with
+    /// [`PutError::Starting`].
+    GenerationInDoubt,
     /// The channel was full, and this many news were lost. Ask for a [`Snapshot`](super::Snapshot).
     Lagged {
         /// How many.

@@ -12,6 +12,7 @@
 mod config;
 
 use std::io::{self, IoSliceMut};
+use std::mem;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::task::Waker;
@@ -30,9 +31,8 @@ use crate::device::{BURST, Burst, Device, DeviceStats};
 
 /// Bytes of the longest series of segments that one call may send: below what an IPv6 datagram carries.
 const SERIES_MAX: usize = 65_000;
-/// Messages of a receive call when each may be a whole series of 64 KiB.
-const SERIES_BATCH: usize = 8;
-/// Bytes of the longest series that the system hands over.
+/// Bytes of the longest series that the system hands over. There is room for one per message, and memory that no message
+/// has reached yet costs nothing.
 const SERIES_RECEIVED_MAX: usize = 65_535;
 
 /// A [`Device`] over one UDP socket.
@@ -46,6 +46,8 @@ pub struct UdpDevice {
     received: Box<[u8]>,
     part: usize,
     metas: Box<[RecvMeta]>,
+    /// The last wait found nothing to receive, so the next call need not look.
+    is_dry: bool,
     /// Frames one behind the other.
     filled: Box<[u8]>,
     /// What is to be sent of `filled`.
@@ -77,17 +79,17 @@ impl UdpDevice {
         let bell = Bell::new().map_err(failed)?;
         let series = state.gro_segments() > 1;
         // One byte more than the limit, so that a longer datagram shows.
-        let (batch, part) =
-            if series { (SERIES_BATCH, SERIES_RECEIVED_MAX) } else { (BATCH_SIZE, config.payload + 1) };
+        let part = if series { SERIES_RECEIVED_MAX } else { config.payload + 1 };
         Ok(Self {
             socket,
             state,
             bell,
             local,
             config: *config,
-            received: vec![0; batch * part].into(),
+            received: vec![0; BATCH_SIZE * part].into(),
             part,
-            metas: vec![RecvMeta::default(); batch].into(),
+            metas: vec![RecvMeta::default(); BATCH_SIZE].into(),
+            is_dry: false,
             filled: vec![0; BURST * config.payload].into(),
             runs: Vec::with_capacity(BURST),
             next_run: 0,
@@ -138,6 +140,14 @@ impl UdpDevice {
 
     /// Sends what was filled; returns whether some of it has to wait.
     fn flush(&mut self) -> io::Result<bool> {
+        self.flush_by(|socket, state, transmit| state.try_send(socket.into(), transmit))
+    }
+
+    /// The same through `send`, because no test makes a socket refuse.
+    fn flush_by(
+        &mut self,
+        mut send: impl FnMut(&UdpSocket, &UdpSocketState, &Transmit<'_>) -> io::Result<()>,
+    ) -> io::Result<bool> {
         while let Some(run) = self.runs.get_mut(self.next_run) {
             let singly = run.singly || self.state.max_gso_segments() == 1;
             let whole = run.end - run.start;
@@ -149,7 +159,7 @@ impl UdpDevice {
                 segment_size: (len > run.segment).then_some(run.segment),
                 src_ip: None,
             };
-            match self.state.try_send((&self.socket).into(), &transmit) {
+            match send(&self.socket, &self.state, &transmit) {
                 Ok(()) => {
                     self.stats.sent += len.div_ceil(run.segment) as u64;
                     run.start += len;
@@ -178,11 +188,13 @@ impl UdpDevice {
 
 impl Device for UdpDevice {
     fn receive(&mut self, mut sink: impl FnMut(Address, &[u8])) -> io::Result<Burst> {
+        if mem::take(&mut self.is_dry) {
+            return Ok(Burst::default());
+        }
         let mut parts = self.received.chunks_exact_mut(self.part);
         let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
-        let batch = self.metas.len();
-        let messages = match self.state.recv((&self.socket).into(), &mut buffers[..batch], &mut self.metas) {
+        let messages = match self.state.recv((&self.socket).into(), &mut buffers, &mut self.metas) {
             Ok(messages) => messages,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Burst::default()),
             Err(error) if is_broken(&error) => return Err(error),
@@ -195,7 +207,11 @@ impl Device for UdpDevice {
         let mut frames = 0;
         for (meta, part) in self.metas[..messages].iter().zip(&buffers) {
             let from = address::from_socket(meta.addr);
-            // An empty datagram has no stride.
+            if meta.len == 0 {
+                // For the receiver to reject and count; it has no stride.
+                frames += 1;
+                sink(from, &[]);
+            }
             for packet in part[..meta.len].chunks(meta.stride.max(1)) {
                 if packet.len() > self.config.payload {
                     self.stats.oversize += 1;
@@ -206,7 +222,7 @@ impl Device for UdpDevice {
             }
         }
         self.stats.received += frames as u64;
-        Ok(Burst { frames, more: messages == batch, blocked: false })
+        Ok(Burst { frames, more: messages == BATCH_SIZE, blocked: false })
     }
 
     fn send(&mut self, mut fill: impl FnMut(&mut [u8]) -> Option<(Address, usize)>) -> io::Result<Burst> {
@@ -247,10 +263,14 @@ impl Device for UdpDevice {
             tv_nsec: timeout.subsec_nanos().into(),
         });
         match poll(&mut on, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        if !on[1].revents().is_empty() {
+        let [socket, bell] = on.map(|on| on.revents());
+        // An error shows here too, and is taken by receiving.
+        self.is_dry = socket.difference(PollFlags::OUT).is_empty();
+        if !bell.is_empty() {
             self.bell.silence();
         }
         Ok(())
