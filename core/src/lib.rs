@@ -74,11 +74,13 @@
 //! # Reading from other threads
 //!
 //! [`Node::reader`] returns a [`Reader`]: `Copy + Send + Sync`. Each value comes with the write it stems from, its term
-//! and its age ([`map::Meta`]); [`Reader::heartbeat`] shows whether the thread that drives the node still does.
+//! and its age ([`map::Meta`]); [`Reader::heartbeat`] shows whether the thread that drives the node still does, and
+//! [`Reader::harvest`] how many of the keys were written lately, by servers that are alive.
 //!
 //! # Documents
 //!
-//! [`docs::rules`] has the rules, [`docs::wire`] the wire format field by field.
+//! [`docs::rules`] has the rules, [`docs::wire`] the wire format field by field, [`docs::operating`] what an operator
+//! asks: what is served when, what each event and counter means, and what to do about it.
 
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -106,7 +108,7 @@ pub mod time;
 pub mod wire;
 
 pub use id::{Address, Key, Life, Slot, SlotSet};
-pub use map::{Event, Lookup, Map, MapConfig, MapError, Phase, PutError, Reader, RemoveError};
+pub use map::{Event, Harvest, Lookup, Map, MapConfig, MapError, Phase, PutError, Reader, RemoveError};
 pub use membership::{Member, Meta, State, SwimConfig, SwimStats};
 pub use node::{Config, ConfigError, Node, Stats, Transmit};
 pub use sync::{SyncConfig, SyncStats};

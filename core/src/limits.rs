@@ -28,6 +28,8 @@ pub const RESERVE_DIVISOR: usize = 8;
 pub const CHECKPOINTS: usize = 16;
 /// Ranges of a peer's log that may wait ahead of the cursor for a gap to close.
 pub const RANGES_AHEAD: usize = 8;
+/// Own writes that are remembered for pushes: more than a packet holds, and some that were replaced meanwhile.
+pub const FRESH: usize = 256;
 /// Log entries that one delta packet may examine.
 pub const WALK_MAX: u64 = 4_096;
 /// Entries that an append takes off the tail of a nearly full log: bounds the cost of one merge.

@@ -43,6 +43,8 @@ teeth! {
     HeadOrder,
     /// Push: what does not fit is left out, and the range is claimed all the same.
     PushTruncated,
+    /// Push: a range ends between two writes of one key of ours, and the later one is not in it.
+    PushSplitBlindly,
     /// Push: own writes replaced here by another slot's record do not stop it.
     PushUnguarded,
 }

@@ -8,6 +8,25 @@ use popmap_core::{Key, Life, Shape, Slot};
 
 use crate::link::CLUSTER;
 
+/// Returns a packet from the server in `from`, of life `life`, with `body` behind the header.
+pub fn packet(kind: Kind, from: Slot, life: Life, to_life: u64, body: &[u8]) -> Vec<u8> {
+    let mut bytes = [&[0; HEADER], body].concat();
+    seal(&mut bytes, &Envelope { kind, slot: from, flags: 0, life, to_life }, CLUSTER, 1);
+    bytes
+}
+
+/// Gives a packet whose bytes were changed the checksum that fits them.
+pub fn restore_checksum(packet: &mut [u8]) {
+    let mut crc = u32::MAX;
+    for &byte in packet[..4].iter().chain(&packet[8..]) {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
+        }
+    }
+    packet[4..8].copy_from_slice(&(!crc).to_le_bytes());
+}
+
 /// A record to be forged.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
@@ -22,6 +41,13 @@ pub struct Record {
 }
 
 impl Record {
+    /// Returns its bytes.
+    pub fn bytes(&self, shape: &Shape) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.append(shape, &mut bytes);
+        bytes
+    }
+
     fn append(&self, shape: &Shape, bytes: &mut Vec<u8>) {
         let end = bytes.len() + shape.record_len();
         bytes.extend(self.key.0);
@@ -55,7 +81,7 @@ pub struct Delta<'r> {
 impl Delta<'_> {
     /// Returns the packet.
     pub fn packet(&self, shape: &Shape) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER];
+        let mut bytes = Vec::new();
         bytes.extend(shape.schema.to_le_bytes());
         bytes.extend(shape.value_len.to_le_bytes());
         bytes.extend((self.records.len() as u16).to_le_bytes());
@@ -67,9 +93,6 @@ impl Delta<'_> {
         let bitmap = self.version.iter().fold(0u64, |bits, dot| bits | 1 << dot.slot.get());
         bytes.extend(bitmap.to_le_bytes());
         self.version.iter().for_each(|dot| bytes.extend(dot.counter.to_le_bytes()));
-        let (kind, to_life) = (Kind::Delta, self.to_life);
-        let envelope = Envelope { kind, slot: self.from, flags: 0, life: self.life, to_life };
-        seal(&mut bytes, &envelope, CLUSTER, 1);
-        bytes
+        packet(Kind::Delta, self.from, self.life, self.to_life, &bytes)
     }
 }

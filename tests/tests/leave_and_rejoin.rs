@@ -2,10 +2,11 @@
 //! or lost.
 
 use popmap_core::time::Duration;
-use popmap_core::{Slot, State};
-use popmap_tests::cluster::Restart;
-use popmap_tests::members::{agree, all_hold_live, anyone_holds, join, losing, pop, storage};
-use popmap_tests::scenario::{key, total, value};
+use popmap_core::{Config, PutError, RemoveError, Slot, SlotSet, State};
+use popmap_io::memory::Faults;
+use popmap_tests::cluster::{Cluster, Restart};
+use popmap_tests::members::{agree, all_hold_live, anyone_holds, join, losing, pop, storage, swim};
+use popmap_tests::scenario::{SHAPE, key, state_hash, total, value};
 
 const LEAVER: Slot = Slot::at(2);
 
@@ -46,5 +47,48 @@ fn leaves_and_comes_back() {
         }
         let life = pop.node(LEAVER).map().life();
         assert!(life.generation >= 2 && pop.node(Slot::at(0)).member(LEAVER).is_some_and(|m| m.life == life));
+    }
+}
+
+/// Whoever has left writes no more, whether it told the others itself or somebody else did. What it wrote before gets out,
+/// and until it ends it reads and merges as always.
+#[test]
+fn who_has_left_is_refused_writes_and_reads_on() {
+    const OTHER: Slot = Slot::at(0);
+    let alone: fn(&mut Config) = |_| ();
+    for (told, adjust) in [("by itself", swim as fn(&mut Config)), ("by others", alone)] {
+        let mut storage = storage::<8>(4);
+        let mut pop = Cluster::<8>::new(&mut storage, 3, 300, SHAPE, 1, Faults::default(), adjust);
+        pop.start_up(Duration::from_secs(6));
+        pop.put(LEAVER, key(1), &value(1)).unwrap();
+        pop.settle(Duration::from_secs(3));
+        // The last write, and at once the word.
+        pop.put(LEAVER, key(2), &value(2)).unwrap();
+        let now = pop.now();
+        pop.node_mut(LEAVER).leave(now);
+
+        let before = state_hash(&pop, LEAVER);
+        assert_eq!(pop.put(LEAVER, key(1), &value(9)), Err(PutError::Left), "{told}");
+        assert_eq!(pop.put(LEAVER, key(3), &value(9)), Err(PutError::Left), "{told}");
+        assert_eq!(pop.remove(LEAVER, key(1)), Err(RemoveError::Refused(PutError::Left)), "{told}");
+        assert_eq!(state_hash(&pop, LEAVER), before, "{told}: the map is as it was");
+
+        pop.put(OTHER, key(4), &value(4)).unwrap();
+        pop.settle(Duration::from_secs(3));
+        for n in [1, 2, 4] {
+            assert_eq!(pop.get(LEAVER, key(n)), Some(value(n).to_vec()), "{told}");
+            assert_eq!(pop.get(OTHER, key(n)), Some(value(n).to_vec()), "{told}");
+        }
+        assert_eq!(pop.put(LEAVER, key(3), &value(9)), Err(PutError::Left), "{told}: for good");
+
+        pop.kill(LEAVER);
+        pop.restart(LEAVER, Restart::GenerationKept);
+        pop.run_until(Duration::from_secs(6), |pop| {
+            let all = SlotSet::first(3);
+            all_hold_live(pop, all, all)
+        })
+        .expect("it is back");
+        pop.start_up(Duration::from_secs(6));
+        pop.put(LEAVER, key(3), &value(3)).expect("a new life writes");
     }
 }

@@ -47,6 +47,7 @@ scopes! {
     checkpoints: 600_000,
     ring: 150_000,
     push: 40_000,
+    push_parts: 1_000_000,
     crash: 1_500_000,
     crashes: 3_000_000,
     lost_generation: 15_000,

@@ -97,8 +97,10 @@ fn an_absent_record_is_reported_to_its_owner() {
         let all = pop.running();
         let mine = owned_by(VICTIM, all, 6);
         let others = [owned_by(AUTHOR, all, 6), owned_by(Slot::at(2), all, 6)].concat();
-        pop.network.partition(SlotSet::EMPTY.with(AUTHOR));
+        // The others have it before the victim claims it: what everybody claims and its owner lacks is lost.
+        pop.network.partition(SlotSet::EMPTY.with(VICTIM));
         mine.iter().chain(&others).for_each(|&key| pop.put(AUTHOR, key, &value(3)).unwrap());
+        pop.run(Duration::from_secs(1));
         claim(&mut pop, &[]);
         assert!(mine.iter().chain(&others).all(|&key| pop.get(VICTIM, key).is_none()));
 

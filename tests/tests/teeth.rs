@@ -26,7 +26,8 @@ fn scope_for(tooth: Tooth) -> Scope {
         Tooth::CommitEveryPacket => scopes::asynchronous,
         Tooth::CheckpointOfVersion => scopes::checkpoints,
         Tooth::HeadOrder => scopes::windows,
-        Tooth::PushTruncated | Tooth::PushUnguarded => scopes::push,
+        Tooth::PushTruncated | Tooth::PushSplitBlindly => scopes::push_parts,
+        Tooth::PushUnguarded => scopes::push,
     };
     let mut scope = scope(Reach::Short);
     match tooth {

@@ -6,7 +6,7 @@ use core::hash::{Hash, Hasher};
 use super::checkpoint::Checkpoints;
 use super::log::ChangeLog;
 use super::repair::record_hash;
-use super::{Events, Map, MapError, MapStats, Parts, push};
+use super::{Events, Map, MapError, MapStats, Parts};
 use crate::clock::Dot;
 use crate::id::Key;
 
@@ -44,7 +44,7 @@ impl<const N: usize> Map<'_, N> {
             layout: self.layout,
             shape: self.shape,
             stats: MapStats::default(),
-            fresh: push::Fresh::default(),
+            fresh: self.fresh.clone(),
             events: Events::new(),
             #[cfg(popmap_teeth)]
             tooth: self.tooth,
@@ -56,6 +56,7 @@ impl<const N: usize> Map<'_, N> {
     pub fn hash_state(&self, hasher: &mut impl Hasher) {
         self.state.hash(hasher);
         self.log.ends.hash(hasher);
+        self.fresh.lost().hash(hasher);
         for (position, at, _) in self.log.walk(&self.table, 0, self.log.head()) {
             position.hash(hasher);
             self.table.record(at).for_each(|word| word.hash(hasher));

@@ -6,9 +6,7 @@
 use crate::limits::{CAPACITY_MAX, CHECKPOINTS};
 use crate::wire::Shape;
 
-/// Entries in an index bucket; the sixteenth counts keys that passed the bucket by.
-pub(super) const BUCKET_ENTRIES: usize = 15;
-/// Words of an index bucket: one cache line.
+/// Words of an index bucket: one cache line, of fifteen entries.
 pub(super) const BUCKET_WORDS: usize = 8;
 /// Records a bucket is sized for: a load of 13/15 when the map is full.
 const BUCKET_RECORDS: usize = 13;
@@ -22,8 +20,8 @@ pub(super) const TABLE_HEADER_WORDS: usize = 8;
 pub(super) struct Layout {
     pub capacity: u32,
     pub buckets: u32,
-    /// Words of a slot.
-    pub stride: u32,
+    /// Bytes of a value.
+    pub value_len: u32,
     /// Entries of the change log's ring.
     pub ring: u32,
 }
@@ -34,10 +32,16 @@ impl Layout {
         Self {
             capacity: capacity as u32,
             buckets: capacity.div_ceil(BUCKET_RECORDS) as u32,
-            stride: (SLOT_WORDS + shape.value_words()) as u32,
+            value_len: shape.value_len as u32,
             // A quarter more than the records: see ChangeLog for why that bounds the cost of an append.
             ring: (capacity + capacity / 4 + 8) as u32,
         }
+    }
+
+    /// Words of a slot.
+    #[inline]
+    pub const fn stride(&self) -> usize {
+        SLOT_WORDS + (self.value_len as usize).div_ceil(8)
     }
 
     pub const fn index_words(&self) -> usize {
@@ -47,7 +51,7 @@ impl Layout {
     /// Words that readers share with the writer.
     pub const fn table_words(&self) -> usize {
         // Slots start on a cache line when the storage does.
-        TABLE_HEADER_WORDS + self.index_words() + self.capacity as usize * self.stride as usize
+        TABLE_HEADER_WORDS + self.index_words() + self.capacity as usize * self.stride()
     }
 
     pub const fn ring_words(&self) -> usize {

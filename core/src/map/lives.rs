@@ -69,7 +69,7 @@ impl<const N: usize> Map<'_, N> {
         if life < *known {
             return if self.broken(Tooth::OldLives) { Ok(()) } else { Err(Reject::OldLife) };
         }
-        self.state.peers[slot.index()] = Peer::reborn(life, counter, self.log.head());
+        self.state.peers[slot.index()] = Peer::reborn(life, counter);
         self.peer_versions[slot.index()] = VersionVector::new();
         Ok(())
     }
@@ -241,7 +241,7 @@ impl<const N: usize> Map<'_, N> {
         state.phase = Phase::Active { expired };
         state.raised_on_notice = 0;
         // What an earlier life wrote is not ours to push: some of it may have been replaced before we saw it.
-        let before = (state.version.get(state.slot), self.log.head());
+        let before = state.version.get(state.slot);
         state.peers.iter_mut().for_each(|peer| peer.pushed = before);
         // Whoever was held dead may have been cut off only: it is met later as after an expired deadline.
         let met = |slot: &Slot| state.peers[slot.index()].counted;

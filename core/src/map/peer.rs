@@ -23,8 +23,8 @@ pub(super) struct Peer {
     pub session: Session,
     /// What it asked of ours.
     pub serve: Option<Serve>,
-    /// Our counter up to which it has been pushed our writes, and our log position then.
-    pub pushed: (u64, u64),
+    /// Our counter up to which it has been pushed our writes.
+    pub pushed: u64,
     /// Where to ask on for our older records, and where its own request for its older records stands.
     pub history_resume: u32,
     pub history_serve: Option<HistoryServe>,
@@ -64,8 +64,8 @@ pub(super) struct HistoryServe {
 
 impl Peer {
     /// A peer in another life: what was known of the old one is forgotten. Our writes so far are not fresh to it.
-    pub fn reborn(life: Life, counter: u64, head: u64) -> Self {
-        Self { life, pushed: (counter, head), ..Self::default() }
+    pub fn reborn(life: Life, counter: u64) -> Self {
+        Self { life, pushed: counter, ..Self::default() }
     }
 }
 

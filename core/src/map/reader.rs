@@ -16,7 +16,6 @@ use crate::wire::Shape;
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
     table: Table<'a>,
-    value_len: usize,
 }
 
 /// What is known of a value beside its bytes.
@@ -56,7 +55,8 @@ pub enum Lookup {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(table: Table<'a>, shape: Shape) -> Self {
-        Self { table, value_len: usize::from(shape.value_len) }
+        debug_assert_eq!(table.value_len(), usize::from(shape.value_len));
+        Self { table }
     }
 
     /// Looks `key` up and copies its value, which must have the map's length, into `value`.
@@ -70,18 +70,47 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(super) fn get_within(&self, key: Key, value: &mut [u8], tries: u32) -> Lookup {
-        assert_eq!(value.len(), self.value_len, "the buffer must have the map's value length");
-        let words = key.words();
-        let found = self.table.search(key.mix(), |position| {
-            match self.table.copy(position, Some(&words), value, tries) {
-                Copied::Record(_, _, mark) if mark.tombstone => Some(Lookup::Absent),
-                Copied::Record(_, stamp, mark) => Some(Lookup::Found(Meta::new(stamp, &mark))),
-                Copied::Busy => Some(Lookup::Busy),
-                // Another key with this fingerprint, or the key left while we looked.
-                Copied::OtherKey | Copied::Empty => None,
+        let mix = key.mix();
+        match self.glance(key, mix, value) {
+            Some(meta) => Lookup::Found(meta),
+            None => self.search(u128::from_le_bytes(key.0), mix, value, tries),
+        }
+    }
+
+    /// Copies the value of `key` if it is at the first place to look and nobody is writing there, as for nearly every
+    /// key that is present.
+    ///
+    /// Inlined so that the length of `value`, where the compiler knows it, makes constants of strides and bounds.
+    #[inline(always)]
+    pub(super) fn glance(&self, key: Key, mix: u64, value: &mut [u8]) -> Option<Meta> {
+        assert!(value.len() == self.value_len(), "the buffer must have the map's value length");
+        match self.table.try_copy(self.table.guess(mix)?, Some(key.words()), value) {
+            Copied::Record(_, stamp, mark) if !mark.tombstone => Some(Meta::new(stamp, &mark)),
+            _ => None,
+        }
+    }
+
+    /// Looks a key up wherever it may be, trying at most `tries` times.
+    ///
+    /// The key comes as a number, which is passed in registers: passed by reference, it would be in memory for every
+    /// [`glance`](Self::glance).
+    #[cold]
+    #[inline(never)]
+    pub(super) fn search(&self, key: u128, mix: u64, value: &mut [u8], tries: u32) -> Lookup {
+        let key = Key(key.to_le_bytes());
+        for _ in 0..tries {
+            let Some(at) = self.table.search(key, mix) else {
+                return Lookup::Absent;
+            };
+            match self.table.try_copy(at, Some(key.words()), value) {
+                Copied::Record(_, _, mark) if mark.tombstone => return Lookup::Absent,
+                Copied::Record(_, stamp, mark) => return Lookup::Found(Meta::new(stamp, &mark)),
+                Copied::Busy => core::hint::spin_loop(),
+                // The key left while we looked.
+                Copied::OtherKey | Copied::Empty => {}
             }
-        });
-        found.unwrap_or(Lookup::Absent)
+        }
+        Lookup::Busy
     }
 
     /// Iterates the live records in no particular order.
@@ -112,14 +141,15 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the bytes of a value.
+    #[inline]
     pub fn value_len(&self) -> usize {
-        self.value_len
+        self.table.value_len()
     }
 }
 
 impl fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").field("len", &self.len()).field("value_len", &self.value_len).finish()
+        f.debug_struct("Reader").field("len", &self.len()).field("value_len", &self.value_len()).finish()
     }
 }
 
@@ -138,12 +168,22 @@ impl Records<'_> {
     /// # Panics
     /// When `value` does not have the map's value length.
     pub fn next_into(&mut self, value: &mut [u8]) -> Option<(Key, Meta)> {
-        let Reader { table, value_len } = self.reader;
-        assert_eq!(value.len(), value_len, "the buffer must have the map's value length");
+        assert_eq!(value.len(), self.reader.value_len(), "the buffer must have the map's value length");
+        self.next_prefix(value)
+    }
+
+    /// Returns what is known of the next record beside its value, which is not read.
+    pub(super) fn next_meta(&mut self) -> Option<Meta> {
+        self.next_prefix(&mut []).map(|(_, meta)| meta)
+    }
+
+    /// Copies as much of the next record's value as `value` has room for.
+    fn next_prefix(&mut self, value: &mut [u8]) -> Option<(Key, Meta)> {
+        let table = self.reader.table;
         while self.next < table.high_water() {
             let position = self.next;
             self.next += 1;
-            match table.copy(position, None, value, self.tries) {
+            match table.copy(position, value, self.tries) {
                 Copied::Record(words, stamp, mark) if !mark.tombstone => {
                     return Some((Key::from_words(words), Meta::new(stamp, &mark)));
                 }

@@ -7,15 +7,15 @@
 //! the stamp and takes it only if both are equal and not busy (Lameter 2005; Boehm 2012 for the orderings). Every
 //! change of a slot takes a new position in the change log, which is the stamp's sequence: 31 bits, so a reader would
 //! have to sleep through exactly 2^31 changes to be fooled.
-//!
-//! Entries of the index never move while their key is present, so a reader never misses a key that stays. A bucket
-//! counts the keys that had to go on to the next one; a lookup ends at the first bucket that none passed by.
 
-use super::layout::{BUCKET_ENTRIES, BUCKET_WORDS, Layout, SLOT_WORDS, TABLE_HEADER_WORDS};
+use self::index::Index;
+use super::layout::{Layout, SLOT_WORDS, TABLE_HEADER_WORDS};
 use crate::atomic::{AtomicU64, Ordering, fence};
 use crate::clock::Dot;
 use crate::id::{Key, Slot};
 use crate::wire::TOMBSTONE;
+
+mod index;
 
 /// The state of a slot in one word: `busy:1 | log position:31 | time:32`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,11 +81,10 @@ pub(super) type Position = u32;
 
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
-    header: &'a [AtomicU64],
-    index: &'a [AtomicU64],
+    header: &'a [AtomicU64; TABLE_HEADER_WORDS],
+    index: Index<'a>,
     slots: &'a [AtomicU64],
     layout: Layout,
-    position_bits: u32,
 }
 
 /// Words of the header.
@@ -107,10 +106,9 @@ pub(super) enum Copied {
 
 impl<'a> Table<'a> {
     pub fn new(words: &'a [AtomicU64], layout: Layout) -> Self {
-        let (header, rest) = words.split_at(TABLE_HEADER_WORDS);
+        let (header, rest) = words.split_first_chunk().expect("a table has a header");
         let (index, slots) = rest.split_at(layout.index_words());
-        let position_bits = u32::BITS - layout.capacity.leading_zeros();
-        Self { header, index, slots, layout, position_bits }
+        Self { header, index: Index::new(index, layout.capacity), slots, layout }
     }
 
     fn count(&self, word: usize) -> u64 {
@@ -128,6 +126,12 @@ impl<'a> Table<'a> {
 
     pub fn tombstones(&self) -> usize {
         self.count(header::TOMBSTONES) as usize
+    }
+
+    /// Returns the bytes of a value.
+    #[inline]
+    pub fn value_len(&self) -> usize {
+        self.layout.value_len as usize
     }
 
     pub fn capacity(&self) -> usize {
@@ -154,10 +158,13 @@ impl<'a> Table<'a> {
 
     /// Takes the contents of a table of the same layout.
     pub fn copy_from(&self, other: &Table<'_>) {
-        let words = |table: &Table<'a>| table.header.iter().chain(table.index).chain(table.slots);
-        for (to, from) in words(self).zip(other.header.iter().chain(other.index).chain(other.slots)) {
+        for (to, from) in self.words().zip(other.words()) {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+    }
+
+    fn words(&self) -> impl Iterator<Item = &'a AtomicU64> + use<'a> {
+        self.header.iter().chain(self.index.words()).chain(self.slots)
     }
 
     // ---- slots ----
@@ -165,14 +172,18 @@ impl<'a> Table<'a> {
     /// Returns a slot's words: stamp, key, counter and the rest of the mark, and those of the value.
     #[inline]
     fn slot(&self, position: Position) -> (&'a [AtomicU64; SLOT_WORDS], &'a [AtomicU64]) {
-        let stride = self.layout.stride as usize;
-        let slot = &self.slots[position as usize * stride..][..stride];
-        slot.split_first_chunk().expect("a slot has room for more than a value")
+        self.slot_if_any(position).expect("the index leads its writer to slots only")
+    }
+
+    #[inline]
+    fn slot_if_any(&self, position: Position) -> Option<(&'a [AtomicU64; SLOT_WORDS], &'a [AtomicU64])> {
+        let stride = self.layout.stride();
+        let start = position as usize * stride;
+        self.slots.get(start..start + stride)?.split_first_chunk()
     }
 
     pub fn key(&self, position: Position) -> Key {
-        let (slot, _) = self.slot(position);
-        Key::from_words([slot[1].load(Ordering::Relaxed), slot[2].load(Ordering::Relaxed)])
+        Key::from_words(key_words(self.slot(position).0))
     }
 
     /// Returns the record's order, or `None` when the slot is free.
@@ -263,14 +274,14 @@ impl<'a> Table<'a> {
         let [low, high] = key.words();
         slot[1].store(low, Ordering::Relaxed);
         slot[2].store(high, Ordering::Relaxed);
-        self.enter(mix, position);
+        self.index.enter(mix, position);
         self.set_count(header::LEN, self.len() as u64 + 1);
         Some(position)
     }
 
     /// Empties a slot and takes it out of the index. `stamp` must be new to the slot.
     pub fn remove(&self, position: Position, mix: u64, stamp: Stamp) {
-        self.leave(mix, position);
+        self.index.leave(mix, position);
         if self.mark(position).is_some_and(|mark| mark.tombstone) {
             self.set_count(header::TOMBSTONES, self.tombstones() as u64 - 1);
         }
@@ -283,166 +294,88 @@ impl<'a> Table<'a> {
         self.set_count(header::LEN, self.len() as u64 - 1);
     }
 
-    /// Copies a slot's record under its sequence lock, trying at most `tries` times. With `key`, only that key's.
-    #[inline]
-    pub fn copy(&self, position: Position, key: Option<&[u64; 2]>, value: &mut [u8], tries: u32) -> Copied {
-        let (slot, words) = self.slot(position);
-        let (whole, rest) = value.as_chunks_mut();
-        for _ in 0..tries {
-            let before = slot[0].load(Ordering::Acquire);
-            if before & BUSY != 0 {
-                core::hint::spin_loop();
-                continue;
-            }
-            let found = [slot[1].load(Ordering::Relaxed), slot[2].load(Ordering::Relaxed)];
-            let counter = slot[3].load(Ordering::Relaxed);
-            let meta = slot[4].load(Ordering::Relaxed);
-            let wanted = key.is_none_or(|key| *key == found);
-            if wanted {
-                copy_words(words, whole);
-                if !rest.is_empty() {
-                    let last = words[whole.len()].load(Ordering::Relaxed).to_le_bytes();
-                    rest.copy_from_slice(&last[..rest.len()]);
-                }
-            }
-            fence(Ordering::Acquire);
-            if slot[0].load(Ordering::Relaxed) == before {
-                return match counter {
-                    0 => Copied::Empty,
-                    _ if !wanted => Copied::OtherKey,
-                    _ => Copied::Record(found, Stamp(before), Mark::from_words(counter, meta)),
-                };
-            }
-        }
-        Copied::Busy
-    }
-
-    // ---- index ----
-
-    /// The bucket where a lookup starts; it rises with the mix, so a range of mixes is a range of buckets.
-    #[inline]
-    fn home(&self, mix: u64) -> usize {
-        ((u128::from(mix) * u128::from(self.layout.buckets)) >> 64) as usize
-    }
-
-    #[inline]
-    fn bucket(&self, bucket: usize) -> &'a [AtomicU64; BUCKET_WORDS] {
-        self.index[bucket * BUCKET_WORDS..].first_chunk().expect("a bucket is eight words")
-    }
-
-    #[inline]
-    fn next_bucket(&self, bucket: usize) -> usize {
-        if bucket + 1 == self.layout.buckets as usize { 0 } else { bucket + 1 }
-    }
-
-    /// An index entry: fingerprint in the high bits, position + 1 in the low; zero is no entry.
-    fn entry(&self, mix: u64, position: Position) -> u32 {
-        (mix as u32) << self.position_bits | (position + 1)
-    }
-
-    fn position_of(&self, entry: u32) -> Position {
-        (entry & ((1 << self.position_bits) - 1)) - 1
-    }
-
-    /// Brings the home bucket of `mix` into the cache, without waiting for it.
+    /// Brings what leads to `mix` into the cache, without waiting for it.
     #[inline]
     pub fn touch(&self, mix: u64) {
-        core::hint::black_box(self.bucket(self.home(mix))[0].load(Ordering::Relaxed));
+        self.index.touch(mix);
+    }
+
+    /// Returns where `key` is if it is there at all, but for a few of the keys: without a look at the record.
+    #[inline]
+    pub fn guess(&self, mix: u64) -> Option<Position> {
+        self.index.guess(mix)
     }
 
     /// Returns the position of `key`.
     #[inline]
     pub fn find(&self, key: Key, mix: u64) -> Option<Position> {
-        let words = key.words();
-        self.search(mix, |position| {
-            let (slot, _) = self.slot(position);
-            let found = [slot[1].load(Ordering::Relaxed), slot[2].load(Ordering::Relaxed)];
-            (found == words).then_some(position)
-        })
+        self.guess(mix).filter(|&at| self.is_at(at, key)).or_else(|| self.search(key, mix))
     }
 
-    /// Shows `visit` the positions whose fingerprint matches `mix`, until it returns something, and returns that.
-    ///
-    /// Goes from the home bucket on to the next one while keys passed the last by.
+    /// Returns the position of `key`, like [`find`](Self::find) but without a guess.
+    #[inline(never)]
+    pub fn search(&self, key: Key, mix: u64) -> Option<Position> {
+        self.index.search(mix, |at| self.is_at(at, key))
+    }
+
     #[inline]
-    pub fn search<T>(&self, mix: u64, mut visit: impl FnMut(Position) -> Option<T>) -> Option<T> {
-        let position_mask = (1u32 << self.position_bits) - 1;
-        let fingerprint = (mix as u32) << self.position_bits;
-        let mut at = self.home(mix);
-        for _ in 0..self.layout.buckets {
-            let bucket = Bucket::load(self.bucket(at));
-            for place in bucket.places(fingerprint, !position_mask) {
-                // An empty entry has a fingerprint too: zero.
-                let position = bucket.entry(place) & position_mask;
-                if position != 0
-                    && let Some(found) = visit(position - 1)
-                {
-                    return Some(found);
-                }
-            }
-            if bucket.passed_by() == 0 {
-                break;
-            }
-            at = self.next_bucket(at);
-        }
-        None
+    fn is_at(&self, position: Position, key: Key) -> bool {
+        self.slot_if_any(position).is_some_and(|(slot, _)| key_words(slot) == key.words())
     }
 
     /// Iterates the positions of all records that may have a mix from `from` to `to`; the caller checks each.
     pub fn range(&self, from: u64, to: u64) -> impl Iterator<Item = Position> + use<'a> {
-        let table = *self;
-        let (first, last) = (self.home(from), self.home(to));
-        let within = first..last;
-        // Keys that passed the last bucket of all by are in the first one, which `within` may hold already.
-        let mut left = self.layout.buckets - within.len() as u32;
-        let mut next = Some(last);
-        let beyond = core::iter::from_fn(move || {
-            let bucket = next?;
-            left -= 1;
-            next = (left > 0 && table.passed_by(bucket) > 0).then(|| table.next_bucket(bucket));
-            Some(bucket)
-        });
-        within.chain(beyond).flat_map(move |bucket| {
-            let bucket = Bucket::load(table.bucket(bucket));
-            let entries = (0..BUCKET_ENTRIES).map(move |place| bucket.entry(place));
-            entries.filter(|&entry| entry != 0).map(move |entry| table.position_of(entry))
-        })
+        self.index.range(from, to)
     }
 
-    fn passed_by(&self, bucket: usize) -> u32 {
-        (self.bucket(bucket)[BUCKET_WORDS - 1].load(Ordering::Acquire) >> 32) as u32
-    }
-
-    fn set_entry(&self, bucket: usize, place: usize, entry: u32) {
-        let word = &self.bucket(bucket)[place / 2];
-        let shift = 32 * (place % 2);
-        let kept = word.load(Ordering::Relaxed) & !(u64::from(u32::MAX) << shift);
-        word.store(kept | u64::from(entry) << shift, Ordering::Release);
-    }
-
-    fn enter(&self, mix: u64, position: Position) {
-        let mut bucket = self.home(mix);
-        loop {
-            if let Some(place) = Bucket::load(self.bucket(bucket)).places(0, u32::MAX).next() {
-                return self.set_entry(bucket, place, self.entry(mix, position));
+    /// Copies a slot's record under its sequence lock, trying at most `tries` times.
+    pub fn copy(&self, position: Position, value: &mut [u8], tries: u32) -> Copied {
+        for _ in 0..tries {
+            let copied = self.try_copy(position, None, value);
+            if !matches!(copied, Copied::Busy) {
+                return copied;
             }
-            // There are more entries than records, so some bucket has room.
-            self.set_entry(bucket, BUCKET_ENTRIES, self.passed_by(bucket) + 1);
-            bucket = self.next_bucket(bucket);
+            core::hint::spin_loop();
+        }
+        Copied::Busy
+    }
+
+    /// Copies a slot's record under its sequence lock, unless the writer is busy there. With `key`, only that key's.
+    #[inline]
+    pub fn try_copy(&self, position: Position, key: Option<[u64; 2]>, value: &mut [u8]) -> Copied {
+        let Some((slot, words)) = self.slot_if_any(position) else {
+            return Copied::Empty;
+        };
+        let before = slot[0].load(Ordering::Acquire);
+        let found = key_words(slot);
+        // A record stays where it is: whatever the writer may be doing here, it is not to that of `key`.
+        if key.is_some_and(|key| key[0] != found[0] || key[1] != found[1]) {
+            return Copied::OtherKey;
+        }
+        if before & BUSY != 0 {
+            return Copied::Busy;
+        }
+        let [counter, meta] = [slot[3].load(Ordering::Relaxed), slot[4].load(Ordering::Relaxed)];
+        let (whole, rest) = value.as_chunks_mut();
+        copy_words(words, whole);
+        if !rest.is_empty() {
+            let last = words[whole.len()].load(Ordering::Relaxed).to_le_bytes();
+            rest.copy_from_slice(&last[..rest.len()]);
+        }
+        fence(Ordering::Acquire);
+        if slot[0].load(Ordering::Relaxed) != before {
+            return Copied::Busy;
+        }
+        match counter {
+            0 => Copied::Empty,
+            _ => Copied::Record(found, Stamp(before), Mark::from_words(counter, meta)),
         }
     }
+}
 
-    fn leave(&self, mix: u64, position: Position) {
-        let wanted = self.entry(mix, position);
-        let mut bucket = self.home(mix);
-        loop {
-            if let Some(place) = Bucket::load(self.bucket(bucket)).places(wanted, u32::MAX).next() {
-                return self.set_entry(bucket, place, 0);
-            }
-            self.set_entry(bucket, BUCKET_ENTRIES, self.passed_by(bucket) - 1);
-            bucket = self.next_bucket(bucket);
-        }
-    }
+#[inline]
+fn key_words(slot: &[AtomicU64; SLOT_WORDS]) -> [u64; 2] {
+    [slot[1].load(Ordering::Relaxed), slot[2].load(Ordering::Relaxed)]
 }
 
 #[inline]
@@ -456,62 +389,6 @@ fn lock(slot: &[AtomicU64; SLOT_WORDS]) {
 fn copy_words(words: &[AtomicU64], bytes: &mut [[u8; 8]]) {
     for (bytes, word) in bytes.iter_mut().zip(words) {
         *bytes = word.load(Ordering::Relaxed).to_le_bytes();
-    }
-}
-
-/// The entries of one bucket, loaded at once.
-#[derive(Clone, Copy)]
-struct Bucket([u64; BUCKET_WORDS]);
-
-impl Bucket {
-    #[inline]
-    fn load(words: &[AtomicU64; BUCKET_WORDS]) -> Self {
-        Self(core::array::from_fn(|i| words[i].load(Ordering::Acquire)))
-    }
-
-    /// Returns the number of keys that had to go on to the next bucket.
-    #[inline]
-    fn passed_by(&self) -> u32 {
-        (self.0[BUCKET_WORDS - 1] >> 32) as u32
-    }
-
-    #[inline]
-    fn entry(&self, place: usize) -> u32 {
-        (self.0[place / 2] >> (32 * (place % 2))) as u32
-    }
-
-    /// Iterates the places whose entry equals `wanted` in the bits of `mask`.
-    ///
-    /// All places are compared without a branch, two a word: which one it is cannot be predicted, and a wrong guess
-    /// costs more than the whole comparison.
-    #[inline]
-    fn places(&self, wanted: u32, mask: u32) -> Places {
-        const LOW: u64 = 0x7fff_ffff_7fff_ffff;
-        let both = |half: u32| u64::from(half) << 32 | u64::from(half);
-        let (wanted, mask) = (both(wanted), both(mask));
-        let found = self.0.iter().enumerate().fold(0, |found, (i, word)| {
-            let difference = (word ^ wanted) & mask;
-            // The high bit of each half is clear where the half is zero; no half carries into the other.
-            let differs = ((difference & LOW) + LOW) | difference;
-            found | (!(differs | LOW)) >> (31 - i)
-        });
-        Places(found & !(1 << (32 + BUCKET_WORDS - 1)))
-    }
-}
-
-/// A set of places in a bucket: the low entries of the words from bit 0, the high ones from bit 32.
-struct Places(u64);
-
-impl Iterator for Places {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        let bit = self.0.trailing_zeros() as usize;
-        (self.0 != 0).then(|| {
-            self.0 &= self.0 - 1;
-            2 * (bit % 32) + bit / 32
-        })
     }
 }
 

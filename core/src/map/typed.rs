@@ -9,6 +9,7 @@ use super::write::PutError;
 use super::{Map, MapError};
 use crate::clock::Dot;
 use crate::id::Key;
+use crate::limits::READ_TRIES;
 
 /// A value type: fixed size, any bytes valid, no padding. Little-endian fields (`zerocopy::little_endian`) make it
 /// portable.
@@ -79,16 +80,26 @@ impl<T: Value> TypedReader<'_, T> {
     ///
     /// # Errors
     /// The lookup's outcome when nothing was found.
+    // Inlined, the value stays in registers, and what of it or of its `Meta` is not asked for is not even decoded.
+    #[inline(always)]
     pub fn get(&self, key: Key) -> Result<(T, Meta), Lookup> {
+        let mix = key.mix();
         let mut value = T::new_zeroed();
         // `T` has no padding, so its bytes are the value's bytes.
-        match self.reader.get(key, as_mut_bytes(&mut value)) {
+        match self.reader.glance(key, mix, value.as_mut_bytes()) {
+            Some(meta) => Ok((value, meta)),
+            None => self.search(u128::from_le_bytes(key.0), mix),
+        }
+    }
+
+    /// Copies into a value of its own: that of [`get`](Self::get) need not be in memory for this.
+    #[cold]
+    #[inline(never)]
+    fn search(&self, key: u128, mix: u64) -> Result<(T, Meta), Lookup> {
+        let mut value = T::new_zeroed();
+        match self.reader.search(key, mix, value.as_mut_bytes(), READ_TRIES) {
             Lookup::Found(meta) => Ok((value, meta)),
             nothing => Err(nothing),
         }
     }
-}
-
-fn as_mut_bytes<T: FromBytes + IntoBytes>(value: &mut T) -> &mut [u8] {
-    value.as_mut_bytes()
 }

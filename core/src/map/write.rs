@@ -23,6 +23,9 @@ pub enum PutError {
     Starting,
     /// Another server has our slot (R4.5). Start anew with a greater generation.
     Fenced,
+    /// This server has said that it leaves ([`Node::leave`](crate::Node::leave)): others own its keys. Only a new life
+    /// may write again.
+    Left,
     /// A new key, and the table is full but for the reserve (R3).
     Full,
     /// The value does not have the map's length.
@@ -43,6 +46,7 @@ impl fmt::Display for PutError {
         match self {
             Self::Starting => f.write_str("still starting: not every live peer has been committed from"),
             Self::Fenced => f.write_str("fenced: another server claims this slot"),
+            Self::Left => f.write_str("left: this server has said that it leaves"),
             Self::Full => f.write_str("the table is full but for its reserve for remote records"),
             Self::ValueLength { given, expected } => {
                 write!(f, "value: {given} bytes given; this map's values have {expected}")
@@ -188,6 +192,7 @@ impl<'a, const N: usize> Map<'a, N> {
             Some(value) => self.store(at, &mark, value),
             None => self.store(at, &mark, core::iter::repeat(0)),
         }
+        self.fresh.note(counter, at);
         self.state.version.raise(slot, counter);
         self.state.own_seen = self.state.own_seen.max(counter);
         if dot.generation() > self.state.life.generation {

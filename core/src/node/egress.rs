@@ -134,7 +134,11 @@ impl<const N: usize> Node<'_, N> {
         match work {
             Work::Push => {
                 self.pushes.remove(slot);
-                self.map.write_push(slot, frame)
+                let written = self.map.write_push(slot, frame);
+                if self.map.owes_push(slot) {
+                    self.sync.on_push_left(self.now);
+                }
+                written
             }
             Work::Delta => self.map.write_delta(slot, frame),
             Work::Version => {

@@ -22,7 +22,7 @@ pub use stats::Stats;
 
 use crate::clock::Dot;
 use crate::id::{Address, Key, Life, Slot, SlotSet};
-use crate::map::{Event, Lookup, Map, MapConfig, Phase, PutError, Reader, RemoveError};
+use crate::map::{Event, Harvest, Lookup, Map, MapConfig, Phase, PutError, Reader, RemoveError};
 use crate::membership::{Member, Membership, SwimConfig};
 use crate::rng::Rng;
 use crate::sync::{Budget, Seen, Sync};
@@ -69,6 +69,8 @@ pub struct Node<'a, const N: usize = 64> {
     member_changes: SlotSet,
     /// Members that are to be told that we leave.
     goodbyes: SlotSet,
+    /// We said that we leave.
+    left: bool,
     notices: Vec<Notice, NOTICES>,
     /// Lives that were told of another since the last maintenance: each once.
     noticed: Vec<u64, NOTICES>,
@@ -139,6 +141,7 @@ impl<'a, const N: usize> Node<'a, N> {
             join: swim::Join::none(),
             member_changes: SlotSet::EMPTY,
             goodbyes: SlotSet::EMPTY,
+            left: false,
             notices: Vec::new(),
             noticed: Vec::new(),
             turn: egress::Turn::default(),
@@ -228,6 +231,7 @@ impl<'a, const N: usize> Node<'a, N> {
     /// Why the write was refused; the map is as it was.
     pub fn put(&mut self, now: Instant, key: Key, value: &[u8]) -> Result<Dot, PutError> {
         self.observe(now);
+        self.may_write()?;
         let dot = self.map.put(key, value)?;
         self.on_write();
         Ok(dot)
@@ -239,16 +243,21 @@ impl<'a, const N: usize> Node<'a, N> {
     /// Why nothing was deleted; the map is as it was.
     pub fn remove(&mut self, now: Instant, key: Key) -> Result<Dot, RemoveError> {
         self.observe(now);
+        self.may_write().map_err(RemoveError::Refused)?;
         let dot = self.map.remove(key)?;
         self.on_write();
         Ok(dot)
+    }
+
+    fn may_write(&self) -> Result<(), PutError> {
+        if self.left { Err(PutError::Left) } else { Ok(()) }
     }
 
     fn on_write(&mut self) {
         let record = self.config.shape.record_len();
         let room = (self.config.payload - crate::wire::PUSH_FIXED) / record;
         let others = self.map.live().without(self.config.slot);
-        let full = others.iter().next().is_some_and(|peer| self.map.push_backlog(peer) >= room as u64);
+        let full = others.iter().next().is_some_and(|peer| self.map.push_backlog(peer) >= room);
         self.sync.on_write(self.now, full);
     }
 
@@ -263,6 +272,12 @@ impl<'a, const N: usize> Node<'a, N> {
     /// Returns a handle that reads from any thread while this node runs.
     pub fn reader(&self) -> Reader<'a> {
         self.map.reader()
+    }
+
+    /// Returns how many keys were written by servers that this one holds live, and applied here at most `max_age` ago.
+    /// See [`Reader::harvest`] for what it tells, what it costs, and to ask on another thread.
+    pub fn harvest(&self, now: Instant, max_age: Duration) -> Harvest {
+        self.reader().harvest(now, max_age, self.map.live())
     }
 
     /// Returns the replica itself.

@@ -73,10 +73,17 @@ impl<const N: usize> Node<'_, N> {
         self.map.hold_start(self.join.joining);
     }
 
-    /// Says to the others that we leave: they stop probing us and share our keys out. Poll
-    /// on for a moment so that the word gets out, and write no more. The way back is a new life.
+    /// Says to the others that we leave: they stop probing us and share our keys out. Poll on for a moment so that the word
+    /// gets out. From now on writes are refused with [`PutError::Left`](crate::PutError::Left); reading, merging and serving
+    /// go on. The way back is a new life.
+    ///
+    /// Who does not hold us live does not pull from us: poll for a moment before, too, if there was much to write last.
+    ///
+    /// Without [`Config::swim`](super::Config::swim) nobody is told; whoever tells the others who is alive tells them this
+    /// too.
     pub fn leave(&mut self, now: Instant) {
         self.observe(now);
+        self.left = true;
         self.say_goodbye();
     }
 

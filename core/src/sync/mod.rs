@@ -51,6 +51,8 @@ impl Default for SyncConfig {
     }
 }
 
+/// Between the parts of what is pushed in several packets.
+const PUSH_PAUSE: Duration = Duration::from_millis(1);
 /// Times that a session repeats a request before it gives the peer up.
 const TRIES: u32 = 5;
 /// The least time that a packet which others have overtaken is waited for.
@@ -150,6 +152,12 @@ impl Sync {
         let at = if full { now } else { now + self.config.push_delay };
         self.push_at = self.push_at.min(at);
         self.stir(now);
+    }
+
+    /// What was pushed did not fit one packet. The rest follows by itself a moment later: a packet that another overtakes
+    /// makes a gap, and a gap a pull.
+    pub(crate) fn on_push_left(&mut self, now: Instant) {
+        self.push_at = self.push_at.min(now + PUSH_PAUSE);
     }
 
     /// `peer` has something that we lack.

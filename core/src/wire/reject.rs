@@ -3,7 +3,7 @@
 use core::fmt;
 
 macro_rules! rejects {
-    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $message:literal;)+) => {
         /// Why a packet was rejected. Whatever the reason, no record, version or cursor changed, only a counter.
         ///
         /// Some reasons are news all the same (rule R4). [`SlotConflict`](Self::SlotConflict) may raise our generation or
@@ -22,53 +22,57 @@ macro_rules! rejects {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
+
+            const fn message(self) -> &'static str {
+                match self { $(Self::$name => $message,)+ }
+            }
         }
     };
 }
 
 rejects! {
     /// Shorter than a header, or than the length that its header states.
-    Truncated = "truncated",
+    Truncated = "truncated", "shorter than a header, or than its header says";
     /// A major version other than ours.
-    WireVersion = "wire_version",
+    WireVersion = "wire_version", "another major version of the wire format";
     /// A kind that this version does not know.
-    Kind = "kind",
+    Kind = "kind", "a kind that this version does not know";
     /// The stated length is below that of its fixed part, or its list does not fit in it.
-    Length = "length",
+    Length = "length", "the stated length is too short for the kind, or for its list";
     /// Longer than the configured payload limit.
-    Oversize = "oversize",
+    Oversize = "oversize", "longer than the configured payload limit";
     /// The checksum does not match.
-    Checksum = "checksum",
+    Checksum = "checksum", "the checksum does not match";
     /// A key id other than zero, while no key is configured.
-    KeyId = "key_id",
+    KeyId = "key_id", "names a key, and none is configured";
     /// Another cluster's packet.
-    Cluster = "cluster",
-    /// A slot, life or bit in the header outside its range.
-    Header = "header",
-    /// A fixed field of the body outside its range.
-    Field = "field",
+    Cluster = "cluster", "a packet of another cluster";
+    /// A slot or life in the header outside its range.
+    Header = "header", "a slot or life in the header is out of range";
+    /// A fixed field of the body outside its range; a repair question about more than one answer may read.
+    Field = "field", "a fixed field of the body is out of range";
     /// Another schema id.
-    Schema = "schema",
+    Schema = "schema", "another schema id: the values would be misread";
     /// Another value length.
-    ValueLength = "value_length",
-    /// A record with a slot, counter, term, flag or padding outside its range.
-    Record = "record",
+    ValueLength = "value_length", "another value length";
+    /// A record with a slot, counter, term, flag or padding outside its range, or of a slot that the sender does not speak for.
+    Record = "record", "a record is out of range, or not the sender's to send";
     /// A member entry with a slot, state or life outside its range.
-    Member = "member",
+    Member = "member", "a member entry is out of range";
     /// A server outside the configured slots.
-    Unconfigured = "unconfigured",
+    Unconfigured = "unconfigured", "the sender's slot is not configured here";
     /// Our own packet came back.
-    OwnPacket = "own_packet",
+    OwnPacket = "own_packet", "our own packet came back";
     /// Another server claims our slot (rule R4.5).
-    SlotConflict = "slot_conflict",
+    SlotConflict = "slot_conflict", "another server claims our slot";
     /// The sender's life is older than one known in its slot (rule R4.4).
-    OldLife = "old_life",
+    OldLife = "old_life", "the sender's life is over: a newer one is known in its slot";
     /// Computed for another life than ours (rule R4.4).
-    OtherLife = "other_life",
+    OtherLife = "other_life", "computed for another life than ours";
     /// Must name the receiver's life and does not (rule R4.4).
-    NoLife = "no_life",
+    NoLife = "no_life", "must name the life that it was computed for, and does not";
     /// An answer to a question that was not asked, or not of this peer, or too long ago.
-    Unasked = "unasked",
+    Unasked = "unasked", "answers a question that was not asked, not of this peer, or too long ago";
 }
 
 impl Reject {
@@ -80,7 +84,7 @@ impl Reject {
 
 impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        write!(f, "{}: {}", self.name(), self.message())
     }
 }
 

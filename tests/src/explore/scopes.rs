@@ -108,6 +108,16 @@ pub fn push(reach: Reach) -> Scope {
     scope
 }
 
+/// Pushes that do not fit one packet, of writes that replace one another.
+pub fn push_parts(reach: Reach) -> Scope {
+    let mut scope = Scope::new("push in parts", 2, 3);
+    scope.prelude = vec![Action::Round];
+    let short = Budget { puts: 4, pushes: 5, syncs: 1, ..NOTHING };
+    scope.budget = reach.pick(short, Budget { puts: 5, pushes: 6, ..short });
+    scope.settle_one_in = 4;
+    scope
+}
+
 /// A crash with the generation kept or lost, while packets of the lives before are in flight.
 pub fn crash(reach: Reach) -> Scope {
     let mut scope = Scope::new("crash", 3, 1);
@@ -218,6 +228,7 @@ pub fn all(reach: Reach) -> Vec<Scope> {
         checkpoints,
         ring,
         push,
+        push_parts,
         crash,
         crashes,
         lost_generation,

@@ -3,6 +3,7 @@
 
 use popmap_core::wire::{HEADER, VERSION};
 use popmap_core::{Key, Shape};
+use popmap_tests::forge::restore_checksum;
 
 pub const CLUSTER: u64 = 0xc1a5;
 /// Twelve bytes of value: the last four of a record are padding.
@@ -198,14 +199,7 @@ pub fn restore(packet: &mut [u8]) {
     let length = packet.len() as u16;
     packet[20..22].copy_from_slice(&length.to_le_bytes());
     packet[22] = 0;
-    let mut crc = u32::MAX;
-    for &byte in packet[..4].iter().chain(&packet[8..]) {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
-        }
-    }
-    packet[4..8].copy_from_slice(&(!crc).to_le_bytes());
+    restore_checksum(packet);
 }
 
 /// A version that says and asks nothing.

@@ -1,0 +1,366 @@
+//! The index: from the mix of a key to the positions where its record may be.
+//!
+//! Knows fingerprints and positions. Must not know what stands at a position: whoever looks up compares the keys.
+//!
+//! A bucket is a cache line: fifteen entries, and a count of the keys that had to go on to the next bucket. A lookup
+//! ends at the first bucket that none passed by. An entry never moves while its key is present, so a reader never
+//! misses a key that stays.
+//!
+//! An entry is cut into halves of 16 bits. The upper halves fill the first four words of a bucket, so that a lookup
+//! compares all fingerprints by arithmetic on four words; the lower halves fill the last four:
+//!
+//! ```text
+//! upper   position from bit 16 : 3 or what it needs | 0 : 1 | present : 1 | fingerprint : the rest, 8 to 11
+//! lower   position below bit 16 : 16
+//! ```
+//!
+//! A reader may see halves of two entries where one leaves and another comes. They lead it to a record that it does not
+//! look for, or beyond the table, as any false match of fingerprints may do.
+
+use super::Position;
+use crate::atomic::{AtomicU64, Ordering};
+use crate::limits::CAPACITY_MAX;
+use crate::map::layout::BUCKET_WORDS;
+
+/// The least bit of each half in a word: as a factor, it copies a half to all of them.
+const HALVES: u64 = 0x0001_0001_0001_0001;
+/// Words of a bucket with upper halves.
+const UPPER_WORDS: usize = BUCKET_WORDS / 2;
+/// The most that the zero in an upper half may be moved up: the results of four words fit in one.
+const CARRY_MAX: u32 = 16 - UPPER_WORDS as u32;
+
+#[derive(Clone, Copy)]
+pub(super) struct Index<'a> {
+    buckets: &'a [[AtomicU64; BUCKET_WORDS]],
+    /// The bits of a fingerprint.
+    fingerprint: u64,
+    /// The bit of an upper half that is zero, as a number and in each half of a word.
+    carry: u32,
+    carries: u64,
+    /// Whether positions need more than the lower halves.
+    is_wide: bool,
+}
+
+impl<'a> Index<'a> {
+    /// Returns the index in `words`, for positions below `capacity`.
+    pub fn new(words: &'a [AtomicU64], capacity: u32) -> Self {
+        let position_bits = u32::BITS - (capacity - 1).leading_zeros();
+        let carry = CARRY_MAX.min(16 + 15 - position_bits);
+        Self {
+            buckets: words.as_chunks().0,
+            fingerprint: (1 << (carry - 1)) - 1,
+            carry,
+            carries: HALVES << carry,
+            is_wide: position_bits > 16,
+        }
+    }
+
+    pub fn words(&self) -> &'a [AtomicU64] {
+        self.buckets.as_flattened()
+    }
+
+    /// The bucket where a lookup starts; it rises with the mix, so a range of mixes is a range of buckets.
+    #[inline]
+    pub fn home(&self, mix: u64) -> usize {
+        ((u128::from(mix) * self.buckets.len() as u128) >> 64) as usize
+    }
+
+    #[inline]
+    fn next(&self, at: usize) -> usize {
+        if at + 1 == self.buckets.len() { 0 } else { at + 1 }
+    }
+
+    #[inline]
+    fn bucket(&self, at: usize) -> Bucket<'a> {
+        Bucket(&self.buckets[at])
+    }
+
+    /// Returns the number of keys that had to go on from this bucket to the next.
+    pub fn passed_by(&self, at: usize) -> u16 {
+        self.bucket(at).passed_by()
+    }
+
+    /// Brings the home bucket of `mix` into the cache, without waiting for it.
+    #[inline]
+    pub fn touch(&self, mix: u64) {
+        core::hint::black_box(self.buckets[self.home(mix)][0].load(Ordering::Relaxed));
+    }
+
+    /// Returns the first position in the home bucket whose fingerprint matches `mix`: for nearly every key that is
+    /// there, its own. A reader may be led beyond the table.
+    #[inline]
+    pub fn guess(&self, mix: u64) -> Option<Position> {
+        self.matching(self.bucket(self.home(mix)), mix).next()
+    }
+
+    /// Returns the first position that `is_wanted` among those whose fingerprint matches `mix`. A reader may be led
+    /// beyond the table.
+    ///
+    /// Goes from the home bucket on to the next one while keys passed the last by.
+    #[inline]
+    pub fn search(&self, mix: u64, is_wanted: impl Fn(Position) -> bool) -> Option<Position> {
+        let mut at = self.home(mix);
+        for _ in 0..self.buckets.len() {
+            let bucket = self.bucket(at);
+            if let Some(found) = self.matching(bucket, mix).find(|&position| is_wanted(position)) {
+                return Some(found);
+            }
+            if bucket.passed_by() == 0 {
+                break;
+            }
+            at = self.next(at);
+        }
+        None
+    }
+
+    /// Iterates the positions of all records that may have a mix from `from` to `to`; the caller checks each.
+    pub fn range(&self, from: u64, to: u64) -> impl Iterator<Item = Position> + use<'a> {
+        let index = *self;
+        let (first, last) = (self.home(from), self.home(to));
+        let within = first..last;
+        // Keys that passed the last bucket of all by are in the first one, which `within` may hold already.
+        let mut left = self.buckets.len() - within.len();
+        let mut next = Some(last);
+        let beyond = core::iter::from_fn(move || {
+            let at = next?;
+            left -= 1;
+            next = (left > 0 && index.passed_by(at) > 0).then(|| index.next(at));
+            Some(at)
+        });
+        within.chain(beyond).flat_map(move |at| {
+            let bucket = index.bucket(at);
+            let taken = Places::all().filter(move |&place| bucket.upper(place) != 0);
+            taken.map(move |place| index.position(bucket, place))
+        })
+    }
+
+    /// Enters a position that is not in the index.
+    pub fn enter(&self, mix: u64, position: Position) {
+        let mut at = self.home(mix);
+        loop {
+            let bucket = self.bucket(at);
+            if let Some(place) = Places::all().find(|&place| bucket.upper(place) == 0) {
+                // The lower half first: a reader that matches the upper one finds it there.
+                bucket.set_half(place, UPPER_WORDS, position as u16);
+                return bucket.set_half(place, 0, self.upper(mix, position));
+            }
+            // There are more entries than records, so some bucket has room.
+            bucket.set_passed_by(bucket.passed_by().saturating_add(1));
+            at = self.next(at);
+        }
+    }
+
+    /// Takes out a position that was entered with this mix.
+    pub fn leave(&self, mix: u64, position: Position) {
+        let mut at = self.home(mix);
+        loop {
+            let bucket = self.bucket(at);
+            let is_there = |&place: &Place| {
+                bucket.upper(place) == self.upper(mix, position) && bucket.lower(place) == position as u16
+            };
+            if let Some(place) = Places::all().find(is_there) {
+                bucket.set_half(place, 0, 0);
+                return bucket.set_half(place, UPPER_WORDS, 0);
+            }
+            // A count that has come to its end stands for that many or more: it stays.
+            if bucket.passed_by() != u16::MAX {
+                bucket.set_passed_by(bucket.passed_by() - 1);
+            }
+            at = self.next(at);
+        }
+    }
+
+    /// Iterates the positions in `bucket` whose fingerprint matches `mix`.
+    ///
+    /// All fingerprints are compared without a branch: which one it is cannot be predicted, and a wrong prediction
+    /// costs more than the whole comparison.
+    #[inline]
+    fn matching(&self, bucket: Bucket<'a>, mix: u64) -> impl Iterator<Item = Position> + use<'a> {
+        let index = *self;
+        let fingerprint = (mix & self.fingerprint) * HALVES;
+        let places = bucket.0[..UPPER_WORDS].iter().rev().fold(0, |places, uppers| {
+            // Fingerprints are kept inverted. One that is the same is all ones now, like the bit above it that says
+            // present: adding one to them carries into the bit that is zero, and no further.
+            let differences = uppers.load(Ordering::Acquire) ^ fingerprint;
+            2 * places + (differences + HALVES & self.carries)
+        });
+        Places { bits: places, zero: self.carry }.map(move |place| index.position(bucket, place))
+    }
+
+    /// Returns the upper half of an entry.
+    fn upper(&self, mix: u64, position: Position) -> u16 {
+        let present = self.fingerprint + 1;
+        (u64::from(position >> 16) << (self.carry + 1) | present | !mix & self.fingerprint) as u16
+    }
+
+    /// Returns the position in an entry.
+    #[inline]
+    fn position(&self, bucket: Bucket<'_>, place: Place) -> Position {
+        let lower = Position::from(bucket.lower(place));
+        if self.is_wide {
+            Position::from(bucket.upper(place)) >> (self.carry + 1) << 16 | lower
+        } else {
+            lower
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Bucket<'a>(&'a [AtomicU64; BUCKET_WORDS]);
+
+impl Bucket<'_> {
+    /// Returns a half of the entry at `place`: it lies `further` words behind the upper one.
+    #[inline]
+    fn half(self, place: Place, further: usize) -> u16 {
+        (self.0[place.word() + further].load(Ordering::Acquire) >> place.shift()) as u16
+    }
+
+    fn set_half(self, place: Place, further: usize, half: u16) {
+        let word = &self.0[place.word() + further];
+        let kept = word.load(Ordering::Relaxed) & !(u64::from(u16::MAX) << place.shift());
+        word.store(kept | u64::from(half) << place.shift(), Ordering::Release);
+    }
+
+    #[inline]
+    fn upper(self, place: Place) -> u16 {
+        self.half(place, 0)
+    }
+
+    #[inline]
+    fn lower(self, place: Place) -> u16 {
+        self.half(place, UPPER_WORDS)
+    }
+
+    /// Returns the number of keys that had to go on to the next bucket: the lower half of the sixteenth place.
+    #[inline]
+    fn passed_by(self) -> u16 {
+        self.lower(Place::SIXTEENTH)
+    }
+
+    fn set_passed_by(self, count: u16) {
+        self.set_half(Place::SIXTEENTH, UPPER_WORDS, count);
+    }
+}
+
+/// Where in a bucket the halves of an entry are: the first bit of the half in its word, plus the number of the word.
+#[derive(Clone, Copy)]
+struct Place(usize);
+
+impl Place {
+    /// No entry is there, and its upper half stays zero.
+    const SIXTEENTH: Self = Self(48 + UPPER_WORDS - 1);
+
+    #[inline]
+    fn word(self) -> usize {
+        self.0 % UPPER_WORDS
+    }
+
+    #[inline]
+    fn shift(self) -> usize {
+        self.0 & !15
+    }
+}
+
+/// A set of places: bits, and which of them is place zero.
+struct Places {
+    bits: u64,
+    zero: u32,
+}
+
+impl Places {
+    /// The places of entries.
+    const fn all() -> Self {
+        Self { bits: (HALVES << UPPER_WORDS) - HALVES & !(1 << Place::SIXTEENTH.0), zero: 0 }
+    }
+}
+
+impl Iterator for Places {
+    type Item = Place;
+
+    #[inline]
+    fn next(&mut self) -> Option<Place> {
+        let bit = self.bits.trailing_zeros();
+        (self.bits != 0).then(|| {
+            self.bits &= self.bits - 1;
+            Place((bit - self.zero) as usize)
+        })
+    }
+}
+
+const _: () = assert!(
+    // The word is the last two bits of a place, and a fingerprint is worth its name in the largest table.
+    UPPER_WORDS == 4 && CAPACITY_MAX <= 1 << (16 + 16 - 8 - 2)
+);
+
+#[cfg(all(test, not(popmap_loom)))]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::rng::Rng;
+
+    fn storage(buckets: usize) -> Vec<AtomicU64> {
+        (0..buckets * BUCKET_WORDS).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    fn is_zero(index: &Index<'_>) -> bool {
+        index.words().iter().all(|word| word.load(Ordering::Relaxed) == 0)
+    }
+
+    #[test]
+    fn positions_of_any_width_come_back() {
+        for capacity in [1, 2, 1 << 16, (1 << 16) + 1, 1 << 19, (1 << 19) + 1, 1_000_000, CAPACITY_MAX as u32]
+        {
+            let words = storage(8);
+            let index = Index::new(&words, capacity);
+            let mut rng = Rng::new(u64::from(capacity));
+            let mut entered: Vec<(u64, Position)> = Vec::new();
+            let corners = [0, capacity - 1, capacity / 2, 0xfffe, 0xffff, 0x1_0000, 0x7_ffff, 0x8_0000];
+            let drawn = (0..80).map(|_| rng.below(u64::from(capacity)) as Position).collect::<Vec<_>>();
+            for position in corners.into_iter().chain(drawn) {
+                if position < capacity && entered.iter().all(|&(_, other)| other != position) {
+                    let mix = rng.next_u64();
+                    index.enter(mix, position);
+                    entered.push((mix, position));
+                }
+            }
+            let find = |mix, wanted| index.search(mix, |position| position == wanted);
+            for &(mix, position) in &entered {
+                assert_eq!(find(mix, position), Some(position), "capacity {capacity}");
+            }
+            let guessed =
+                entered.iter().filter(|&&(mix, position)| index.guess(mix) == Some(position)).count();
+            assert!(guessed * 10 >= entered.len() * 9, "capacity {capacity}: {guessed} of {}", entered.len());
+            assert_eq!(index.range(0, u64::MAX).count(), entered.len());
+            for (mix, position) in entered.drain(..) {
+                index.leave(mix, position);
+                assert_eq!(find(mix, position), None);
+            }
+            assert!(is_zero(&index));
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_matches_itself_only() {
+        let words = storage(1);
+        let index = Index::new(&words, 1 << 16);
+        for mix in [0, 1, 0x3ff, 0x400, 0x7ff] {
+            index.enter(mix, 77);
+            let matching: Vec<_> = (0..1 << 11).filter(|&other| index.guess(other).is_some()).collect();
+            assert_eq!(matching, [mix]);
+            index.leave(mix, 77);
+        }
+    }
+
+    #[test]
+    fn a_count_at_its_end_stays() {
+        let words = storage(2);
+        let index = Index::new(&words, 30);
+        index.bucket(0).set_passed_by(u16::MAX - 1);
+        (0..17).for_each(|position| index.enter(0, position));
+        (0..17).for_each(|position| index.leave(0, position));
+        assert_eq!(index.passed_by(0), u16::MAX);
+        index.bucket(0).set_passed_by(0);
+        assert!(is_zero(&index));
+    }
+}
