@@ -1,19 +1,24 @@
 //! The command line.
 
-use clap::Parser;
+use std::path::PathBuf;
 
-/// Origins that the maps are built for at most: with 64 servers a little under 6 GiB.
-const KEYS_MAX: usize = 1_000_000;
+use clap::Parser;
+use popmap_core::time::Duration;
+
+use crate::origins::ORIGINS_MAX as KEYS_MAX;
+
 const SERVERS: std::ops::RangeInclusive<usize> = 2..=64;
+const INTERVAL_S: std::ops::RangeInclusive<f64> = 1.0..=10.0;
 const LOSS_MAX: f64 = 20.0;
 
-/// One point of presence of popmap: servers in one process share the health of their origins, through loss, failures,
-/// a crash, a partition and deletes, and end up equal.
+/// One point of presence of popmap: servers share the health of their origins, through loss, failures, crashes and a
+/// partition, and end up equal.
 ///
-/// Every server is a real node with a real map; the network between them is in memory and runs in virtual time, so
-/// delays are exact and CPU figures are of the wall clock. Needs no privileges and no network. Ends with a table of what
-/// was measured; the exit code is 0 when everything converged and every guarantee held, 1 when not, 2 for a bad command
-/// line, 130 after Ctrl-C.
+/// Each server is real: a gossip thread with a UDP socket of its own on loopback (127.0.1.1 and on), a thread that checks
+/// over HTTP the origins it owns, and a map. The origins are as real: one listener on the loopback interface answers HTTP
+/// for tens of thousands of addresses in 127.0.0.0/8. Needs Linux, and no privileges. Afterwards the same is played in
+/// virtual time, where a busy machine does not show. Ends with a table of what was measured; the exit code is 0 when
+/// everything converged and every guarantee held, 1 when not, 2 for a bad command line or file, 130 after Ctrl-C.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "pop", version, max_term_width = 100)]
 pub struct Args {
@@ -21,17 +26,33 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = servers, allow_negative_numbers = true)]
     servers: Option<usize>,
 
-    /// Origins, each a key in the map: 1 to 1,000,000 [default: 50,000, with --quick 5,000]
-    #[arg(long, value_name = "N", value_parser = keys, allow_negative_numbers = true)]
+    /// Origins of our own, each a key in the map: 1 to 1,000,000 [default: 50,000, with --quick 5,000]
+    #[arg(long, value_name = "N", value_parser = keys, allow_negative_numbers = true, conflicts_with = "origins")]
     keys: Option<usize>,
 
-    /// Packets lost on their way, in percent: 0 to 20, fractions too
-    #[arg(long, value_name = "PERCENT", default_value = "2", value_parser = loss, allow_negative_numbers = true)]
+    /// Check the origins in this file: lines of name,address[,path]
+    ///
+    /// The address is an IP address with or without a port. One in 127.0.0.0/8 without a port is answered by ourselves;
+    /// any other is somebody else's, at port 80 unless it says another, and is really asked, once an interval. The path
+    /// is /health unless it says another. Lines that start with # are left out.
+    #[arg(long, value_name = "FILE")]
+    pub origins: Option<PathBuf>,
+
+    /// How often each origin is checked, in seconds: 1 to 10, fractions too [default: 10, with --quick 2]
+    #[arg(long, value_name = "SECONDS", value_parser = interval, allow_negative_numbers = true)]
+    interval: Option<f64>,
+
+    /// Packets lost all along, in percent: 0 to 20, fractions too
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = loss, allow_negative_numbers = true)]
     loss: f64,
 
-    /// What every choice is drawn from: the same seed plays the same story in virtual time
+    /// What choices are drawn from: lives, faults, the order of checks
     #[arg(long, value_name = "N", default_value = "1", value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
+
+    /// Write every packet to this file, for Wireshark: some 10 MB a second at full size
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
 
     /// End with one line of JSON on stdout that holds all figures
     #[arg(long)]
@@ -57,6 +78,12 @@ impl Args {
         self.keys.unwrap_or(if self.quick { 5_000 } else { 50_000 })
     }
 
+    /// Returns how often each origin is checked.
+    pub fn interval(&self) -> Duration {
+        let seconds = self.interval.unwrap_or(if self.quick { 2.0 } else { 10.0 });
+        Duration::from_millis((seconds * 1e3).round() as u64)
+    }
+
     /// Returns the packets lost, in percent.
     pub fn loss_percent(&self) -> f64 {
         self.loss
@@ -77,6 +104,12 @@ fn servers(given: &str) -> Result<usize, String> {
 fn keys(given: &str) -> Result<usize, String> {
     let parsed = given.parse().ok().filter(|n| (1..=KEYS_MAX).contains(n));
     parsed.ok_or_else(|| format!("accepted is a whole number from 1 to {KEYS_MAX}, without separators"))
+}
+
+fn interval(given: &str) -> Result<f64, String> {
+    let (least, most) = (*INTERVAL_S.start(), *INTERVAL_S.end());
+    let parsed = given.parse().ok().filter(|seconds| INTERVAL_S.contains(seconds));
+    parsed.ok_or_else(|| format!("accepted is a number of seconds from {least} to {most}, such as 5 or 2.5"))
 }
 
 fn loss(given: &str) -> Result<f64, String> {
@@ -108,9 +141,18 @@ mod tests {
     #[test]
     fn defaults_depend_on_quick() {
         let full = parse(&[]).unwrap();
-        assert_eq!((full.servers(), full.keys(), full.loss_ppm(), full.seed), (64, 50_000, 20_000, 1));
+        assert_eq!((full.servers(), full.keys(), full.loss_ppm(), full.seed), (64, 50_000, 0, 1));
+        assert_eq!(full.interval(), Duration::from_secs(10));
         let quick = parse(&["--quick", "--loss", "0.5", "--keys", "7"]).unwrap();
         assert_eq!((quick.servers(), quick.keys(), quick.loss_ppm()), (16, 7, 5_000));
+        assert_eq!(quick.interval(), Duration::from_secs(2));
+        assert_eq!(parse(&["--interval", "2.5"]).unwrap().interval(), Duration::from_millis(2_500));
+    }
+
+    #[test]
+    fn origins_are_made_up_or_read_and_not_both() {
+        let error = parse(&["--keys", "7", "--origins", "file.csv"]).unwrap_err();
+        assert!(error.contains("--keys") && error.contains("--origins"), "{error}");
     }
 
     #[test]
@@ -127,6 +169,10 @@ mod tests {
             ("--loss", "-1", "from 0 to 20"),
             ("--servers", "-2", "from 2 to 64"),
             ("--loss", "5%", "from 0 to 20"),
+            ("--interval", "0.5", "from 1 to 10"),
+            ("--interval", "11", "from 1 to 10"),
+            ("--interval", "10s", "from 1 to 10"),
+            ("--interval", "NaN", "from 1 to 10"),
             ("--seed", "x", "from 0 to 18446744073709551615"),
         ];
         for (flag, value, accepted) in bad {

@@ -1,11 +1,15 @@
 //! The data plane: threads that look origins up, flat out, as a proxy's workers would for each request.
 //!
-//! Knows readers and what they must never see. Must not know nodes, packets or virtual time: these are real threads of
-//! the operating system, and their figures are of the wall clock.
+//! Knows readers and what they must never see. Must not know nodes or packets.
+//!
+//! For each batch of lookups in the map, which a server is writing to all the while, a batch is made in a `hashbrown`
+//! table of the same keys and values that nobody writes to, on the same thread: what else the machine does weighs on
+//! both, and of time only that counts which the thread had on a core. The threads run at the lowest priority, so that on few cores they take what the servers leave.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use popmap_core::map::TypedReader;
 use popmap_core::rng::Rng;
 use popmap_core::{Key, Lookup};
@@ -13,23 +17,22 @@ use popmap_core::{Key, Lookup};
 use crate::health::Health;
 use crate::measure::{Stopwatch, Times};
 
-/// Lookups between two looks at the board; one of them is timed.
-const BATCH: u64 = 64;
+/// Lookups of a batch; one of them is timed.
+const BATCH: u64 = 1_024;
+/// The niceness of the lowest priority.
+const NICE: i32 = 19;
 
 /// What the story and the workers tell each other.
 #[derive(Default, Debug)]
 pub struct Board {
     stop: AtomicBool,
     filled: AtomicBool,
-    /// Origins below this must be found.
-    expected: AtomicU32,
     lookups: AtomicU64,
 }
 
 impl Board {
-    /// Tells the workers that the map is filled, and from now on every origin below `n` must be found.
-    pub fn expect(&self, n: u32) {
-        self.expected.store(n, Ordering::SeqCst);
+    /// Tells the workers that the map is filled, and from now on every origin must be found.
+    pub fn filled(&self) {
         self.filled.store(true, Ordering::SeqCst);
     }
 
@@ -38,7 +41,7 @@ impl Board {
         Ending(self)
     }
 
-    /// Returns the lookups so far.
+    /// Returns the lookups in the map so far.
     pub fn lookups(&self) -> u64 {
         self.lookups.load(Ordering::Relaxed)
     }
@@ -57,7 +60,7 @@ impl Drop for Ending<'_> {
 /// What a worker has seen since the map was filled.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Lookups.
+    /// Lookups in the map.
     pub lookups: u64,
     /// Lookups that ran out of tries: the system took the writer off its core in the middle of a write. A proxy goes on
     /// with what it knew, or looks again.
@@ -68,30 +71,40 @@ pub struct Seen {
     pub missing: u64,
     /// Wall time of single lookups, sampled.
     pub times: Times,
-    /// Wall time of all.
+    /// The thread's time on a core in all batches in the map.
     pub span: Duration,
+    /// The same in as many lookups in the idle table.
+    pub idle_span: Duration,
 }
 
 impl Seen {
     fn new() -> Self {
-        Self { lookups: 0, busy: 0, torn: 0, missing: 0, times: Times::new(), span: Duration::ZERO }
+        Self {
+            lookups: 0,
+            busy: 0,
+            torn: 0,
+            missing: 0,
+            times: Times::new(),
+            span: Duration::ZERO,
+            idle_span: Duration::ZERO,
+        }
     }
 
-    /// Returns what this worker and another have seen at the same time.
-    pub fn together(mut self, other: Self) -> Self {
-        self.lookups += other.lookups;
-        self.busy += other.busy;
-        self.torn += other.torn;
-        self.missing += other.missing;
-        self.times.add(&other.times);
-        self.span = self.span.max(other.span);
-        self
-    }
-
-    /// Returns lookups per second of wall time; `None` when no time has passed.
+    /// Returns lookups per second of a thread's time on a core; `None` when there were none.
     pub fn per_second(&self) -> Option<f64> {
         let seconds = self.span.as_secs_f64();
         (seconds > 0.0).then(|| self.lookups as f64 / seconds)
+    }
+
+    /// Returns the rate of the idle table over that of the map; `None` when there were no lookups.
+    pub fn idle_ratio(&self) -> Option<f64> {
+        let idle = self.idle_span.as_secs_f64();
+        (idle > 0.0).then(|| self.span.as_secs_f64() / idle)
+    }
+
+    /// Returns the fraction of lookups that were answered: the yield.
+    pub fn answered(&self) -> Option<f64> {
+        (self.lookups > 0).then(|| 1.0 - (self.busy + self.missing) as f64 / self.lookups as f64)
     }
 }
 
@@ -103,36 +116,57 @@ pub fn work(
     seed: u64,
     stopwatch: Stopwatch,
 ) -> Seen {
+    // Where that is refused it runs at the priority of the others, and is in their way.
+    let _ = rustix::process::setpriority_process(None, NICE);
     let mut seen = Seen::new();
     let mut rng = Rng::new(seed);
-    let mut filled = None;
+    let mut idle: Option<HashMap<Key, Health>> = None;
     while !board.stop.load(Ordering::Relaxed) {
-        let expected = board.expected.load(Ordering::SeqCst);
-        if filled.is_none() && board.filled.load(Ordering::SeqCst) {
-            filled = Some(Instant::now());
+        if idle.is_none() && board.filled.load(Ordering::SeqCst) {
+            idle = Some(keys.iter().filter_map(|&key| Some((key, reader.get(key).ok()?.0))).collect());
             seen = Seen::new();
         }
+        let start = cpu_time();
         for i in 0..BATCH {
-            let id = rng.below(keys.len() as u64) as usize;
-            let key = keys[id];
-            let start = (i == 0).then(Instant::now);
+            let key = draw(keys, &mut rng);
+            let sample = (i == 0).then(Instant::now);
             let outcome = reader.get(key);
-            if let Some(start) = start {
-                seen.times.record(stopwatch.since(start));
+            if let Some(sample) = sample {
+                seen.times.record(stopwatch.since(sample));
             }
             match outcome {
                 Ok((health, _)) => seen.torn += u64::from(!health.is_whole(key)),
                 Err(Lookup::Busy) => seen.busy += 1,
-                // It may have been deleted since this batch began.
-                Err(_) => {
-                    let still = board.expected.load(Ordering::SeqCst).min(expected);
-                    seen.missing += u64::from((id as u64) < u64::from(still));
-                }
+                Err(_) => seen.missing += 1,
             }
+        }
+        seen.span += cpu_time().saturating_sub(start);
+        if let Some(idle) = &idle {
+            let start = cpu_time();
+            let mut whole = 0;
+            for _ in 0..BATCH {
+                let key = draw(keys, &mut rng);
+                whole += u64::from(idle.get(&key).copied().is_some_and(|health| health.is_whole(key)));
+            }
+            std::hint::black_box(whole);
+            seen.idle_span += cpu_time().saturating_sub(start);
         }
         seen.lookups += BATCH;
         board.lookups.fetch_add(BATCH, Ordering::Relaxed);
     }
-    seen.span = filled.map_or(Duration::ZERO, |start| start.elapsed());
+    if idle.is_none() {
+        // Never filled: nothing that was seen means anything.
+        return Seen::new();
+    }
     seen
+}
+
+/// Returns how long this thread was on a core so far.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn draw(keys: &[Key], rng: &mut Rng) -> Key {
+    keys[rng.below(keys.len() as u64) as usize]
 }

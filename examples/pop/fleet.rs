@@ -1,133 +1,182 @@
-//! The origins: which there are, how they really fare, and what a check of one finds.
+//! The origins' servers: one listener that answers HTTP/1.1 for every address of 127.0.0.0/8.
 //!
-//! Knows the truth that the PoP is to find out. Must not know servers, other than to say who owns what.
+//! Knows requests, the truth about each origin, and how often each was asked. Must not know who asks, nor why.
+//!
+//! An origin is told by the address that was connected to, so that a million of them need one socket and one thread.
+//! Requests from other machines do not arrive, and would not be answered.
 
-use std::collections::HashMap;
-use std::rc::Rc;
+mod request;
+mod server;
 
-use popmap_core::ownership;
-use popmap_core::rng::Rng;
-use popmap_core::time::Instant;
-use popmap_core::{Key, Slot, SlotSet};
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
-use crate::health::Health;
+use mio::net::TcpListener;
+use mio::{Interest, Poll, Waker};
+use socket2::{Domain, Protocol, Socket, Type};
 
-/// An origin's place in the fleet.
-pub type OriginId = u32;
+use crate::origins::{Origin, OriginId, Target};
+use server::{LISTENER, Server, WAKE};
 
-/// Returns the keys of `n` origins, by [`OriginId`].
-pub fn keys(n: usize) -> Vec<Key> {
-    (0..n).map(|id| Key::from_name(format!("origin-{id:06}.example.net").as_bytes())).collect()
+/// Connections that the system accepts for us while we are busy.
+const BACKLOG: i32 = 4_096;
+
+/// How an origin fares.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Mood {
+    /// Answers 200.
+    Well,
+    /// Answers 503.
+    Failing503,
+    /// Closes the connection instead of an answer.
+    HangingUp,
+    /// Never answers. The connection is closed after five seconds.
+    Silent,
 }
 
-/// Who owns each origin while one set of servers is live, by [`OriginId`].
-pub type Owners = Rc<[Slot]>;
-
-/// The origins behind the PoP.
-pub struct Fleet<'a> {
-    keys: &'a [Key],
-    ids: HashMap<Key, OriginId>,
-    down: Vec<bool>,
-    /// What the last check of each found.
-    found_up: Vec<bool>,
-    /// Origins from here on have been deleted.
-    kept: usize,
-    checks: Vec<u32>,
-    /// Ownership is a pure function of key and live servers: worked out once for each set, whoever asks.
-    owners: HashMap<u64, Owners>,
-    rng: Rng,
+impl Mood {
+    fn from_stored(stored: u8) -> Self {
+        [Self::Well, Self::Failing503, Self::HangingUp, Self::Silent][usize::from(stored)]
+    }
 }
 
-impl<'a> Fleet<'a> {
-    /// Returns a fleet that is up, and was never checked.
-    pub fn new(keys: &'a [Key], seed: u64) -> Self {
-        Self {
-            keys,
-            ids: (0..).zip(keys).map(|(id, key)| (*key, id)).collect(),
-            down: vec![false; keys.len()],
-            found_up: vec![true; keys.len()],
-            kept: keys.len(),
-            checks: vec![0; keys.len()],
-            owners: HashMap::new(),
-            rng: Rng::new(seed),
+/// What there is about one origin.
+struct Station {
+    hits: AtomicU32,
+    mood: AtomicU8,
+    /// Zero before the first hit.
+    last_hit_ns: AtomicU64,
+}
+
+/// What the server and its owner both see. The figures order nothing, so relaxed they may be.
+struct Shared {
+    stations: Box<[Station]>,
+    accept_failures: AtomicU64,
+    stop: AtomicBool,
+}
+
+/// The running server of all origins. It stops when this is dropped.
+pub struct Fleet {
+    shared: Arc<Shared>,
+    port: u16,
+    waker: Waker,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Fleet {
+    /// Starts to answer for `origins`, all well, of which no two may have one address in the fleet. Hits are timed
+    /// from `epoch`.
+    ///
+    /// # Errors
+    /// When the system gives no socket or no thread. Nothing is left behind.
+    pub fn start(origins: Arc<[Origin]>, epoch: Instant) -> Result<Self, StartError> {
+        let failed = |step| move |source| StartError { step, source };
+        let socket = listen().map_err(failed("listening"))?;
+        let mut listener = TcpListener::from_std(socket.into());
+        let port = listener.local_addr().map_err(failed("asking for the port"))?.port();
+        let poll = Poll::new().map_err(failed("setting up polling"))?;
+        let waker = Waker::new(poll.registry(), WAKE).map_err(failed("setting up a waker"))?;
+        poll.registry()
+            .register(&mut listener, LISTENER, Interest::READABLE)
+            .map_err(failed("watching the listener"))?;
+        let station = |_: &Origin| Station {
+            hits: AtomicU32::new(0),
+            mood: AtomicU8::new(Mood::Well as u8),
+            last_hit_ns: AtomicU64::new(0),
+        };
+        let shared = Arc::new(Shared {
+            stations: origins.iter().map(station).collect(),
+            accept_failures: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        });
+        let mut server = Server::new(origins, epoch, Arc::clone(&shared), poll, listener);
+        let thread = thread::Builder::new()
+            .name("fleet".into())
+            .spawn(move || server.run())
+            .map_err(failed("starting a thread"))?;
+        Ok(Self { shared, port, waker, thread: Some(thread) })
+    }
+
+    /// Returns where to connect to for `target`.
+    pub fn address(&self, target: &Target) -> SocketAddr {
+        match *target {
+            Target::Fleet(ip) => (ip, self.port).into(),
+            Target::Other(address) => address,
         }
     }
 
-    /// Returns the key of an origin.
-    pub fn key(&self, origin: OriginId) -> Key {
-        self.keys[origin as usize]
-    }
-
-    /// Returns the origin of a key; `None` for a key that is no origin's.
-    pub fn id(&self, key: Key) -> Option<OriginId> {
-        self.ids.get(&key).copied()
-    }
-
-    /// Returns the origins that have not been deleted.
-    pub fn ids(&self) -> std::ops::Range<OriginId> {
-        0..self.kept as OriginId
-    }
-
-    /// Returns the number of origins that there ever were.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Checks an origin: what a request to it finds at `now`.
-    pub fn check(&mut self, origin: OriginId, now: Instant) -> Health {
-        let at = origin as usize;
-        self.checks[at] += 1;
-        self.found_up[at] = !self.down[at];
-        // Half a millisecond to about ten, most of them short.
-        let latency_us = 500 + (self.rng.below(100) * self.rng.below(100)) as u32;
-        Health::new(self.keys[at], !self.down[at], latency_us, now, self.checks[at])
-    }
-
-    /// Whether the last check of `origin`, if there was any, found it up.
-    pub fn was_last_up(&self, origin: OriginId) -> bool {
-        self.found_up[origin as usize]
-    }
-
-    /// Returns how often each origin was checked so far.
-    pub fn checks(&self) -> &[u32] {
-        &self.checks[..self.kept]
-    }
-
-    /// Whether `health` is what the last check of `origin` found, and that is how it fares.
-    pub fn is_latest(&self, origin: OriginId, health: &Health) -> bool {
-        let at = origin as usize;
-        health.is_whole(self.keys[at])
-            && health.checks() == self.checks[at]
-            && health.is_up() != self.down[at]
-    }
-
-    /// Takes origins down: from now on a check finds them failing.
-    pub fn fail(&mut self, origins: impl Iterator<Item = OriginId>) {
-        origins.for_each(|origin| self.down[origin as usize] = true);
-    }
-
-    /// Deletes the last `n` origins and returns them.
-    pub fn delete(&mut self, n: usize) -> std::ops::Range<OriginId> {
-        let until = self.kept;
-        self.kept = until.saturating_sub(n);
-        self.kept as OriginId..until as OriginId
-    }
-
-    /// Whether an origin has been deleted.
-    pub fn is_deleted(&self, origin: OriginId) -> bool {
-        origin as usize >= self.kept
-    }
-
-    /// Returns who owns what while `live` are alive.
+    /// Sets how an origin fares from now on.
     ///
     /// # Panics
-    /// When `live` is empty: then nobody asks.
-    pub fn owners(&mut self, live: SlotSet) -> Owners {
-        let keys = self.keys;
-        let work_out = || {
-            let owner = |key: &Key| ownership::owner(*key, live).expect("whoever asks is live");
-            keys.iter().map(owner).collect()
-        };
-        Rc::clone(self.owners.entry(live.bits()).or_insert_with(work_out))
+    /// When there is no such origin.
+    pub fn set_mood(&self, origin: OriginId, mood: Mood) {
+        self.shared.stations[origin as usize].mood.store(mood as u8, Ordering::Relaxed);
+    }
+
+    /// Returns how often each origin was asked, by [`OriginId`], however it answered.
+    pub fn hits(&self) -> Vec<u32> {
+        self.shared.stations.iter().map(|station| station.hits.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Returns when an origin was last asked, in nanoseconds since the epoch and at least 1; 0 when never.
+    ///
+    /// # Panics
+    /// When there is no such origin.
+    pub fn last_hit_ns(&self, origin: OriginId) -> u64 {
+        self.shared.stations[origin as usize].last_hit_ns.load(Ordering::Relaxed)
+    }
+
+    /// Returns how often the system could not accept a connection, for want of file descriptors or memory.
+    pub fn accept_failures(&self) -> u64 {
+        self.shared.accept_failures.load(Ordering::Relaxed)
     }
 }
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        // Neither can fail in a way that anybody could mend.
+        let _ = self.waker.wake();
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Why the fleet did not start.
+#[derive(Debug)]
+pub struct StartError {
+    step: &'static str,
+    source: io::Error,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot start the origins' server: {} failed: {}", self.step, self.source)
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Opens a listener that whoever is not on this machine does not reach.
+fn listen() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    // Only an old kernel asks for a privilege here. Every connection's addresses are looked at all the same.
+    #[cfg(target_os = "linux")]
+    let _ = socket.bind_device(Some(b"lo"));
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,8 +19,9 @@ pub const SHAPE: Shape = Shape { schema: 0x4845_0001, value_len: size_of::<Healt
 pub struct Health {
     /// [`UP`](Self::UP) or [`DOWN`](Self::DOWN).
     status: u8,
-    reserved: u8,
-    /// The HTTP status that the origin answered with.
+    /// Why there was no answer; zero when there was one.
+    cause: u8,
+    /// The HTTP status that the origin answered with; zero when it did not.
     http: U16,
     /// How long the answer took, in microseconds.
     latency_us: U32,
@@ -37,12 +38,14 @@ impl Health {
     const DOWN: u8 = 0;
     const UP: u8 = 1;
 
-    /// Returns the record of a check of `key` that ended at `checked_at`.
-    pub fn new(key: Key, up: bool, latency_us: u32, checked_at: Instant, checks: u32) -> Self {
+    /// Returns the record of a check of `key` that ended at `checked_at`. `answer` is the HTTP status, or a number other
+    /// than zero for why there was none; an origin is up when it answers with success or a redirection.
+    pub fn new(key: Key, answer: Result<u16, u8>, latency_us: u32, checked_at: Instant, checks: u32) -> Self {
+        let up = matches!(answer, Ok(200..=399));
         let mut health = Self {
             status: if up { Self::UP } else { Self::DOWN },
-            reserved: 0,
-            http: if up { 200 } else { 503 }.into(),
+            cause: answer.err().unwrap_or(0),
+            http: answer.unwrap_or(0).into(),
             latency_us: latency_us.into(),
             checked_at_ns: checked_at.0.into(),
             checks: checks.into(),
@@ -73,7 +76,7 @@ impl Health {
     }
 
     fn sum(&self, key: Key) -> u32 {
-        let head = u64::from(self.status) | u64::from(self.http.get()) << 16;
+        let head = u64::from(self.status) | u64::from(self.cause) << 8 | u64::from(self.http.get()) << 16;
         let words = [
             head | u64::from(self.latency_us.get()) << 32,
             self.checked_at_ns.get(),
@@ -94,13 +97,21 @@ mod tests {
     #[test]
     fn any_flipped_bit_or_other_key_shows() {
         let key = Key::from_name(b"origin");
-        let health = Health::new(key, true, 1_234, Instant(5_678), 9);
+        let health = Health::new(key, Ok(204), 1_234, Instant(5_678), 9);
         assert!(health.is_whole(key) && health.is_up() && health.checks() == 9);
         assert!(!health.is_whole(Key::from_name(b"another")));
-        for bit in (0..8 * size_of::<Health>()).filter(|bit| bit / 8 != 1) {
+        for bit in 0..8 * size_of::<Health>() {
             let mut torn = health;
             torn.as_mut_bytes()[bit / 8] ^= 1 << (bit % 8);
             assert!(!torn.is_whole(key), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn up_is_an_answer_that_is_no_error() {
+        let key = Key::from_name(b"origin");
+        let up = |answer| Health::new(key, answer, 1, Instant(1), 1).is_up();
+        let answers = [Ok(200), Ok(302), Ok(404), Ok(503), Ok(100), Err(1)];
+        assert_eq!(answers.map(up), [true, true, false, false, false, false]);
     }
 }

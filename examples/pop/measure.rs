@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use popmap_core::Stats;
+use popmap_core::wire::{Header, Kind};
+use zerocopy::FromBytes;
 
 /// Bytes of the IPv4 and UDP headers that each packet would have on a real wire.
 const HEADERS: u64 = 28;
@@ -95,9 +97,38 @@ impl Times {
         (!self.0.is_empty()).then(|| self.0.value_at_quantile(q))
     }
 
+    /// Returns the median and the times that 99 and 99.9 of 100 do not exceed; `None` when there is none.
+    pub fn quantiles(&self) -> Option<(u64, u64, u64)> {
+        Some((self.quantile(0.5)?, self.quantile(0.99)?, self.quantile(0.999)?))
+    }
+
     /// Returns the longest; `None` when there is none.
     pub fn max(&self) -> Option<u64> {
         (!self.0.is_empty()).then(|| self.0.max())
+    }
+}
+
+/// The time that a whole run is measured in: nanoseconds since its beginning.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The beginning.
+    pub epoch: Instant,
+}
+
+impl Clock {
+    /// Begins now.
+    pub fn start() -> Self {
+        Self { epoch: Instant::now() }
+    }
+
+    /// Returns the time now.
+    pub fn now_ns(&self) -> u64 {
+        self.at(Instant::now())
+    }
+
+    /// Returns the time at `instant`; never zero, which stands for never.
+    pub fn at(&self, instant: Instant) -> u64 {
+        nanos(instant.saturating_duration_since(self.epoch)).max(1)
     }
 }
 
@@ -122,6 +153,44 @@ impl Stopwatch {
     pub fn since(&self, start: Instant) -> u64 {
         nanos(start.elapsed()).saturating_sub(self.overhead_ns)
     }
+}
+
+/// How long nodes take to take packets that carry records.
+#[derive(Clone, Debug)]
+pub struct MergeTimes {
+    stopwatch: Stopwatch,
+    with_records: u64,
+    /// One in [`TIME_ONE_IN`](Self::TIME_ONE_IN) of them.
+    pub times: Times,
+}
+
+impl MergeTimes {
+    /// Of the packets that carry records, one in this many is timed.
+    const TIME_ONE_IN: u64 = 8;
+
+    /// Has timed nothing yet.
+    pub fn new(stopwatch: Stopwatch) -> Self {
+        Self { stopwatch, with_records: 0, times: Times::new() }
+    }
+
+    /// Takes a packet, and the time if it is its turn.
+    pub fn time(&mut self, packet: &[u8], take: impl FnOnce()) {
+        let carries_records = matches!(kind(packet), Some(Kind::Delta | Kind::Push));
+        self.with_records += u64::from(carries_records);
+        if carries_records && self.with_records.is_multiple_of(Self::TIME_ONE_IN) {
+            let start = Instant::now();
+            take();
+            self.times.record(self.stopwatch.since(start));
+        } else {
+            take();
+        }
+    }
+}
+
+/// Returns the kind of a packet, if it says a known one.
+fn kind(packet: &[u8]) -> Option<Kind> {
+    let (header, _) = Header::ref_from_prefix(packet).ok()?;
+    Kind::ALL.into_iter().find(|kind| *kind as u8 == header.kind)
 }
 
 fn nanos(span: Duration) -> u64 {

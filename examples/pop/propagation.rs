@@ -1,103 +1,103 @@
 //! How long it takes until a write is known everywhere.
 //!
-//! Knows some of the writes and which servers still lack them; looks at each server's map right after a packet has
-//! changed it, so the figures are exact in virtual time. Must not know how writes travel.
+//! Knows some of the writes and which servers still lack them. Each server looks right after packets have changed its
+//! map. Must not know how writes travel.
 
-use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use popmap_core::clock::Dot;
-use popmap_core::time::Instant;
-use popmap_core::{Key, Map, Slot, SlotSet};
+use popmap_core::map::TypedReader;
+use popmap_core::{Key, Slot, SlotSet};
 
 use crate::health::Health;
 use crate::measure::Times;
-use crate::pop::Pop;
+use crate::world::lock;
 
 /// A write under way to every server.
+#[derive(Debug)]
 struct Sample {
     key: Key,
-    dot: Dot,
-    at: Instant,
+    /// When the check behind it ended.
+    at_ns: u64,
     missing: SlotSet,
 }
 
-/// Writes followed until every live server has them.
+/// Writes followed until every live server has them, or a later one of the same key.
+#[derive(Debug)]
 pub struct Propagation {
+    /// Every server that any write is still missing at: what is not among them need not look.
+    wanted: AtomicU64,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug)]
+struct Books {
     pending: Vec<Sample>,
-    /// From the write until one server had it, for each server.
-    pub to_one: Times,
-    /// From the write until the last server had it.
-    pub to_all: Times,
+    to_one: Times,
+    to_all: Times,
+}
+
+impl Books {
+    fn wanted(&self) -> u64 {
+        self.pending.iter().fold(SlotSet::EMPTY, |all, sample| all.union(sample.missing)).bits()
+    }
 }
 
 impl Propagation {
     /// Follows nothing yet.
     pub fn new() -> Self {
-        Self { pending: Vec::new(), to_one: Times::new(), to_all: Times::new() }
+        let books = Books { pending: Vec::new(), to_one: Times::new(), to_all: Times::new() };
+        Self { wanted: AtomicU64::new(0), books: Mutex::new(books) }
     }
 
-    /// Follows the write `dot` of `key`, made at `at`, until all of `others` have it.
-    pub fn follow(&mut self, key: Key, dot: Dot, at: Instant, others: SlotSet) {
-        self.pending.push(Sample { key, dot, at, missing: others });
+    /// Follows the write of a check of `key` that ended at `at_ns`, until all of `others` have it.
+    pub fn follow(&self, key: Key, at_ns: u64, others: SlotSet) {
+        if others.is_empty() {
+            return;
+        }
+        let mut books = lock(&self.books);
+        books.pending.push(Sample { key, at_ns, missing: others });
+        self.wanted.store(books.wanted(), Ordering::Relaxed);
     }
 
     /// Returns how many writes are still under way.
     pub fn pending(&self) -> usize {
-        self.pending.len()
+        lock(&self.books).pending.len()
     }
 
-    /// Looks at what `map` holds after a packet.
-    pub fn look(&mut self, now: Instant, map: &Map<'_>) {
-        let slot = map.slot();
-        let mut some_done = false;
-        for sample in self.pending.iter_mut().filter(|sample| sample.missing.contains(slot)) {
-            let knows = map.inspect(sample.key).is_some_and(|held| {
-                held.dot == sample.dot
-                    || held.dot.slot == sample.dot.slot && held.dot.counter > sample.dot.counter
-            });
+    /// Looks for servers that will not hear of anything any more: waits for them no longer.
+    pub fn forget(&self, gone: SlotSet) {
+        let mut books = lock(&self.books);
+        books.pending.iter_mut().for_each(|sample| sample.missing = sample.missing.difference(gone));
+        books.pending.retain(|sample| !sample.missing.is_empty());
+        self.wanted.store(books.wanted(), Ordering::Relaxed);
+    }
+
+    /// Looks at what the server in `slot` knows at `now_ns`.
+    pub fn look(&self, slot: Slot, now_ns: u64, reader: &TypedReader<'_, Health>) {
+        if !SlotSet::from_bits(self.wanted.load(Ordering::Relaxed)).contains(slot) {
+            return;
+        }
+        let books = &mut *lock(&self.books);
+        for sample in books.pending.iter_mut().filter(|sample| sample.missing.contains(slot)) {
+            let knows = reader.get(sample.key).is_ok_and(|(found, _)| found.checked_at().0 >= sample.at_ns);
             if knows {
                 sample.missing.remove(slot);
-                let took = now.since(sample.at).0;
-                self.to_one.record(took);
+                let took = now_ns.saturating_sub(sample.at_ns);
+                books.to_one.record(took);
                 if sample.missing.is_empty() {
-                    self.to_all.record(took);
-                    some_done = true;
+                    books.to_all.record(took);
                 }
             }
         }
-        if some_done {
-            self.pending.retain(|sample| !sample.missing.is_empty());
-        }
-    }
-}
-
-/// Waits for every server to hold, for each of some origins, a check made by the expected owner after some time.
-pub struct Takeover {
-    expected: Vec<(Key, Slot)>,
-    since: Instant,
-    /// For each server, how many of `expected` it has been seen to hold.
-    seen: HashMap<Slot, usize>,
-}
-
-impl Takeover {
-    /// Waits for checks of these origins, each by its expected owner and made at `since` or later.
-    pub fn new(expected: Vec<(Key, Slot)>, since: Instant) -> Self {
-        Self { expected, since, seen: HashMap::new() }
+        books.pending.retain(|sample| !sample.missing.is_empty());
+        self.wanted.store(books.wanted(), Ordering::Relaxed);
     }
 
-    /// Whether every running server now knows.
-    pub fn is_known(&mut self, pop: &Pop<'_>) -> bool {
-        let (expected, since) = (&self.expected, self.since);
-        let seen = &mut self.seen;
-        pop.nodes().all(|node| {
-            let seen = seen.entry(node.map().slot()).or_default();
-            let reader = node.reader().typed::<Health>();
-            let known = |&(key, owner): &(Key, Slot)| {
-                let found = reader.as_ref().ok().and_then(|reader| reader.get(key).ok());
-                found.is_some_and(|(health, meta)| meta.dot.slot == owner && health.checked_at() >= since)
-            };
-            *seen += expected[*seen..].iter().take_while(|entry| known(entry)).count();
-            *seen == expected.len()
-        })
+    /// Returns the times so far, from the check until one server knew (each of them) and until all did, and begins anew.
+    pub fn take(&self) -> (Times, Times) {
+        let mut books = lock(&self.books);
+        let to_one = std::mem::replace(&mut books.to_one, Times::new());
+        (to_one, std::mem::replace(&mut books.to_all, Times::new()))
     }
 }

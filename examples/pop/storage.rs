@@ -1,22 +1,18 @@
 //! The memory of the maps.
 //!
-//! Knows how much a map needs and where it should start. Must not know what is kept there.
+//! Knows how much a map needs. Must not know what is kept there.
 
 use crate::health::SHAPE;
 
-/// A cache line: storage that starts on one is fastest.
-const LINE: usize = 64;
-
-/// The memory of all lives of all servers: a zeroed block each, which the system maps when it is first used.
+/// The memory of all lives of all servers: a zeroed block each, which the system provides as it is first used.
 pub struct Storage {
-    blocks: Vec<Vec<u64>>,
+    blocks: Vec<popmap_io::Storage>,
 }
 
 impl Storage {
     /// Returns memory for `lives` nodes of `keys` records each.
     pub fn new(lives: usize, keys: usize) -> Self {
-        let words = Self::words(keys) + LINE / 8;
-        Self { blocks: (0..lives).map(|_| vec![0; words]).collect() }
+        Self { blocks: (0..lives).map(|_| popmap_io::Storage::new(Self::words(keys))).collect() }
     }
 
     /// Returns the words of one node's map.
@@ -24,12 +20,9 @@ impl Storage {
         popmap_core::Map::<64>::words(capacity(keys), &SHAPE)
     }
 
-    /// Iterates the blocks, each from the start of a cache line.
+    /// Iterates the blocks.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut [u64]> {
-        self.blocks.iter_mut().map(|block| {
-            let skip = block.as_ptr().align_offset(LINE).min(LINE / 8);
-            &mut block[skip..]
-        })
+        self.blocks.iter_mut().map(popmap_io::Storage::words_mut)
     }
 }
 
