@@ -41,6 +41,10 @@ teeth! {
     CheckpointOfVersion,
     /// R5: a version is committed although a newer head was used on the way.
     HeadOrder,
+    /// R4.4: the version hash of a life older than one known is taken for the present one's.
+    HashOfOldLife,
+    /// Version hash: a slot is left out.
+    HashOmitsSlot,
     /// Push: what does not fit is left out, and the range is claimed all the same.
     PushTruncated,
     /// Push: a range ends between two writes of one key of ours, and the later one is not in it.

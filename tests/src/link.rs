@@ -70,7 +70,7 @@ pub fn deliver<const N: usize>(map: &mut Map<'_, N>, packet: &[u8]) -> Result<De
 /// Why the handler rejected it.
 ///
 /// # Panics
-/// When it is a probe or gossip: these never reach a map.
+/// When it is gossip: that never reaches a map.
 pub fn handle<const N: usize>(
     map: &mut Map<'_, N>,
     envelope: &Envelope,
@@ -78,8 +78,9 @@ pub fn handle<const N: usize>(
 ) -> Result<Option<DeltaOutcome>, Reject> {
     let from = envelope.slot;
     match body {
-        Body::Ping(_) | Body::PingReq(_) | Body::Ack(_) | Body::Gossip => {
-            unreachable!("maps neither send nor take probes")
+        Body::Gossip => unreachable!("of no meaning to a map"),
+        Body::Ping(probe) | Body::PingReq(probe) | Body::Ack(probe) => {
+            map.on_version_hash(from, probe.version);
         }
         Body::Version(packet) => {
             map.on_version(from, packet);

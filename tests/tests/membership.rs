@@ -3,9 +3,9 @@
 
 use popmap_core::Slot;
 use popmap_core::time::Duration;
-use popmap_tests::cluster::Restart;
-use popmap_tests::members::{agree, bytes_per_second, deaths, join, losing, pop, storage};
-use popmap_tests::scenario::total;
+use popmap_tests::cluster::{Cluster, Restart, Storage};
+use popmap_tests::members::{agree, bytes_per_second, deaths, join, losing, pop, storage, swim};
+use popmap_tests::scenario::{SHAPE, key, total, value};
 
 const SERVERS: usize = 64;
 
@@ -67,13 +67,21 @@ fn ten_come_back() {
     println!("ten at once: dead after {} ms, back after {} ms", dead.as_millis(), back.as_millis());
 }
 
+/// All have written, and enough that the questions of repair are as long as they get.
 #[test]
 fn an_idle_pop_is_nearly_silent() {
-    let mut storage = storage::<64>(SERVERS);
-    let mut pop = pop::<64>(&mut storage, SERVERS, 30, losing(0));
+    const CAPACITY: usize = 1_000;
+    const KEYS_EACH: u64 = 10;
+    let mut storage = Storage::new::<64>(SERVERS, CAPACITY, SHAPE);
+    let mut pop = Cluster::<64>::new(&mut storage, SERVERS, CAPACITY, SHAPE, 30, losing(0), swim);
     join(&mut pop);
+    for n in 0..KEYS_EACH * SERVERS as u64 {
+        pop.put(Slot::at(n as usize % SERVERS), key(n), &value(n)).unwrap();
+    }
     let first = bytes_per_second(&mut pop, Duration::from_secs(10));
-    let idle = bytes_per_second(&mut pop, Duration::from_secs(30));
-    println!("{first} bytes/s a server in the first 10 s, {idle} after that, both ways");
+    pop.run(Duration::from_secs(30));
+    let idle = bytes_per_second(&mut pop, Duration::from_secs(60));
+    println!("{first} bytes/s a server in the first 10 s, {idle} after half a minute, both ways");
+    assert!(pop.is_converged());
     assert!(idle < 4_096, "{idle}");
 }

@@ -26,6 +26,8 @@ fn scope_for(tooth: Tooth) -> Scope {
         Tooth::CommitEveryPacket => scopes::asynchronous,
         Tooth::CheckpointOfVersion => scopes::checkpoints,
         Tooth::HeadOrder => scopes::windows,
+        Tooth::HashOfOldLife => scopes::hashes_crash,
+        Tooth::HashOmitsSlot => scopes::hashes,
         Tooth::PushTruncated | Tooth::PushSplitBlindly => scopes::push_parts,
         Tooth::PushUnguarded => scopes::push,
     };

@@ -80,9 +80,7 @@ impl<const N: usize> Map<'_, N> {
     /// Takes a peer's version, and what it asks of our change log.
     pub fn on_version(&mut self, from: Slot, packet: &Version<'_>) -> VersionOutcome {
         let theirs = packet.version.to_vector();
-        self.peer_versions[from.index()].join(&theirs);
-        self.state.floor = self.state.floor.max(packet.fixed.floor.get());
-        self.witness_own(theirs.get(self.state.slot));
+        self.note_version(from, &theirs, packet.fixed.floor.get());
 
         let flags = packet.fixed.flags.get();
         let has_cursor = flags & VersionFixed::HAS_CURSOR != 0;
@@ -100,6 +98,13 @@ impl<const N: usize> Map<'_, N> {
             self.state.serving.insert(from);
         }
         VersionOutcome { owes_delta, lacks: !self.state.version.covers_all(&theirs) }
+    }
+
+    /// Takes note of what `from` accounts for, as it says in this life.
+    pub(super) fn note_version(&mut self, from: Slot, theirs: &VersionVector<N>, floor: u32) {
+        self.peer_versions[from.index()].join(theirs);
+        self.state.floor = self.state.floor.max(floor);
+        self.witness_own(theirs.get(self.state.slot));
     }
 
     /// Where a walk for `peer` starts: its cursor, or the newest checkpoint that its version covers.

@@ -27,6 +27,7 @@ mod stats;
 mod sweep;
 mod table;
 mod typed;
+mod version_hash;
 mod write;
 
 use core::fmt;

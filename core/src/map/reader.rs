@@ -11,8 +11,8 @@ use crate::wire::Shape;
 
 /// A handle on a map's table for the data plane: `Copy`, `Send` and `Sync`, good as long as the storage.
 ///
-/// A read takes no lock, never makes the writer wait, and tries a slot at most [`READ_TRIES`] times. It sees each
-/// record whole, as of some moment during the call; a key that is there throughout the call is found.
+/// A read takes no lock, never makes the writer wait, and after its first try makes at most [`READ_TRIES`] more. It sees
+/// each record whole, as of some moment during the call; a key that is there throughout the call is found.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
     table: Table<'a>,
@@ -77,10 +77,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Copies the value of `key` if it is at the first place to look and nobody is writing there, as for nearly every
-    /// key that is present.
+    /// Copies the value of `key` if it is at the first position to look and nobody is writing there: the whole lookup,
+    /// for nearly every key that is present.
     ///
-    /// Inlined so that the length of `value`, where the compiler knows it, makes constants of strides and bounds.
+    /// Inlined, so that where the compiler knows the length of `value`, it knows strides and bounds too.
     #[inline(always)]
     pub(super) fn glance(&self, key: Key, mix: u64, value: &mut [u8]) -> Option<Meta> {
         assert!(value.len() == self.value_len(), "the buffer must have the map's value length");
@@ -90,10 +90,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Looks a key up wherever it may be, trying at most `tries` times.
+    /// Looks a key up at every position where it may be, trying at most `tries` times.
     ///
-    /// The key comes as a number, which is passed in registers: passed by reference, it would be in memory for every
-    /// [`glance`](Self::glance).
+    /// The key is given as a number because that is passed in registers: for a reference it would have to be in memory
+    /// at every [`glance`](Self::glance).
     #[cold]
     #[inline(never)]
     pub(super) fn search(&self, key: u128, mix: u64, value: &mut [u8], tries: u32) -> Lookup {

@@ -175,6 +175,7 @@ impl<'a> Table<'a> {
         self.slot_if_any(position).expect("the index leads its writer to slots only")
     }
 
+    /// Returns the same, or `None` where the table has no such slot.
     #[inline]
     fn slot_if_any(&self, position: Position) -> Option<(&'a [AtomicU64; SLOT_WORDS], &'a [AtomicU64])> {
         let stride = self.layout.stride();
@@ -300,7 +301,8 @@ impl<'a> Table<'a> {
         self.index.touch(mix);
     }
 
-    /// Returns where `key` is if it is there at all, but for a few of the keys: without a look at the record.
+    /// Returns where a key with this mix is, if it is there at all: right for nearly every key, and without a look at
+    /// the record. A reader may be led beyond the table.
     #[inline]
     pub fn guess(&self, mix: u64) -> Option<Position> {
         self.index.guess(mix)
@@ -312,7 +314,7 @@ impl<'a> Table<'a> {
         self.guess(mix).filter(|&at| self.is_at(at, key)).or_else(|| self.search(key, mix))
     }
 
-    /// Returns the position of `key`, like [`find`](Self::find) but without a guess.
+    /// Returns the position of `key` when a guess was wrong.
     #[inline(never)]
     pub fn search(&self, key: Key, mix: u64) -> Option<Position> {
         self.index.search(mix, |at| self.is_at(at, key))
@@ -341,6 +343,8 @@ impl<'a> Table<'a> {
     }
 
     /// Copies a slot's record under its sequence lock, unless the writer is busy there. With `key`, only that key's.
+    ///
+    /// A position beyond the table is as good as an empty slot.
     #[inline]
     pub fn try_copy(&self, position: Position, key: Option<[u64; 2]>, value: &mut [u8]) -> Copied {
         let Some((slot, words)) = self.slot_if_any(position) else {
@@ -348,7 +352,8 @@ impl<'a> Table<'a> {
         };
         let before = slot[0].load(Ordering::Acquire);
         let found = key_words(slot);
-        // A record stays where it is: whatever the writer may be doing here, it is not to that of `key`.
+        // A record never moves: whatever the writer is doing here, it is not doing it to the record of `key`. Compared
+        // word by word, which takes fewer instructions than arrays do.
         if key.is_some_and(|key| key[0] != found[0] || key[1] != found[1]) {
             return Copied::OtherKey;
         }

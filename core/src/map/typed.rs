@@ -80,7 +80,8 @@ impl<T: Value> TypedReader<'_, T> {
     ///
     /// # Errors
     /// The lookup's outcome when nothing was found.
-    // Inlined, the value stays in registers, and what of it or of its `Meta` is not asked for is not even decoded.
+    // Inlined, because then the value stays in registers, and what is not asked for, of it and of its `Meta`, is not
+    // even decoded.
     #[inline(always)]
     pub fn get(&self, key: Key) -> Result<(T, Meta), Lookup> {
         let mix = key.mix();
@@ -92,7 +93,7 @@ impl<T: Value> TypedReader<'_, T> {
         }
     }
 
-    /// Copies into a value of its own: that of [`get`](Self::get) need not be in memory for this.
+    /// Looks up with a value of its own, so that the one in [`get`](Self::get) need not be in memory.
     #[cold]
     #[inline(never)]
     fn search(&self, key: u128, mix: u64) -> Result<(T, Meta), Lookup> {

@@ -78,10 +78,12 @@ impl Config {
         if self.budget_bytes < self.payload as u32 {
             return Err(ConfigError::Budget { bytes: self.budget_bytes, payload: self.payload });
         }
-        let SyncConfig { push_delay: _, exchange, exchange_idle, retry, pull_pause, window } = self.sync;
+        let SyncConfig { push_delay: _, exchange, exchange_idle, exchange_equal, retry, pull_pause, window } =
+            self.sync;
         let spans = [
             ("sync.exchange", exchange),
             ("sync.exchange_idle", exchange_idle),
+            ("sync.exchange_equal", exchange_equal),
             ("sync.retry", retry),
             ("sync.pull_pause", pull_pause),
             ("repair", self.repair),

@@ -53,6 +53,9 @@ impl<const N: usize> Node<'_, N> {
 
     fn dispatch(&mut self, envelope: &Envelope, body: &Body<'_>) -> Result<(), Reject> {
         let (from, now) = (envelope.slot, self.now);
+        if let Body::Ping(probe) | Body::PingReq(probe) | Body::Ack(probe) = body {
+            self.hear_version_hash(from, probe.version);
+        }
         match body {
             Body::Ping(probe) => self.on_ping(from, *probe),
             Body::PingReq(probe) => self.on_ping_req(from, *probe),
@@ -88,6 +91,14 @@ impl<const N: usize> Node<'_, N> {
             Body::LifeNotice(notice) => self.map.on_life_notice(*notice),
         }
         Ok(())
+    }
+
+    /// Takes what a probe says of the version of `from`, who sent it: an ack that is passed on says it of who passes it on.
+    fn hear_version_hash(&mut self, from: Slot, hash: u64) {
+        if hash != 0 {
+            let equal = self.map.on_version_hash(from, hash);
+            self.sync.on_compared(self.now, from, hash, equal);
+        }
     }
 
     /// Marks that a server is to hear of the other life in its slot; each life once between maintenances (R4.5).

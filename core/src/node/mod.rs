@@ -170,6 +170,7 @@ impl<'a, const N: usize> Node<'a, N> {
             waiting: map.waiting_for(),
             lacks: |peer| map.lacks(peer),
             quiet: head == self.quiet_head,
+            version_hash: || map.version_hash(),
             turn,
         };
         let exchanged = self.sync.stats.exchanges;

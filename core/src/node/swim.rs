@@ -10,9 +10,7 @@ use crate::limits::PAYLOAD_MIN;
 use crate::map::Phase;
 use crate::membership::{ENTRIES, Member, Membership, Meta, Outgoing, SUSPECTORS, State};
 use crate::time::{Duration, Instant};
-use crate::wire::{
-    Envelope, HEADER, Kind, LifeNotice, MEMBER, MemberEntry, Members, Probe, ProbeFixed, Writer,
-};
+use crate::wire::{Envelope, HEADER, Kind, LifeNotice, MEMBER, MemberEntry, Members, Probe, ProbeFixed};
 
 const _: () = {
     assert!(HEADER + size_of::<ProbeFixed>() + ENTRIES * MEMBER <= PAYLOAD_MIN);
@@ -287,18 +285,14 @@ impl<const N: usize> Node<'_, N> {
         number: u32,
         target: Slot,
     ) -> Option<(Envelope, usize, u8)> {
-        // An ack that was on its way to an earlier life of the prober's must not count for this one.
-        let to_life = if kind == Kind::Ack { self.map.life_of(to).id } else { 0 };
-        let envelope = self.map.envelope(kind, to_life);
         let membership = self.membership.as_mut()?;
-        let mut writer = Writer::new(frame)?;
-        let at = writer.reserve::<ProbeFixed>();
-        let len = writer.len();
         let rotate = kind == Kind::Ping && number % ROTATE_EVERY == ROTATE_EVERY - 1;
-        let (end, members) = append(membership, to, frame, len, ENTRIES, rotate);
+        // What is still owed is known when the members have been chosen.
+        let (end, members) = append(membership, to, frame, HEADER + size_of::<ProbeFixed>(), ENTRIES, rotate);
         let owed = if kind == Kind::Ack { membership.owed(to) } else { 0 };
-        let fixed = ProbeFixed { number: number.into(), target: target.get(), owed, reserved: [0; 2] };
-        Writer::new(frame)?.fill(at, &fixed);
+        let version = if kind == Kind::Gossip { 0 } else { self.map.version_hash() };
+        let (envelope, _) =
+            self.map.write_probe(kind, to, &Probe { number, target, owed, version }, frame)?;
         Some((envelope, end, members))
     }
 

@@ -25,6 +25,9 @@ pub struct SyncConfig {
     pub exchange: Duration,
     /// The same when there are none: reached by doubling.
     pub exchange_idle: Duration,
+    /// The same while the probes of every live peer also say that it has what we have: reached by doubling, and not below
+    /// [`exchange_idle`](Self::exchange_idle). Without membership there are no probes.
+    pub exchange_equal: Duration,
     /// How long a session waits for an answer before it asks again; doubles with each try.
     pub retry: Duration,
     /// The least time between the starts of two sessions: one session mends what many lost pushes left behind.
@@ -34,11 +37,13 @@ pub struct SyncConfig {
 }
 
 impl SyncConfig {
-    /// The defaults: a change reaches a 64-server PoP in a few tens of milliseconds, and idle costs 1 packet a second.
+    /// The defaults: a change reaches a 64-server PoP in a few tens of milliseconds, and idle costs 1 packet a second, or
+    /// 8 seconds with membership.
     pub const DEFAULT: Self = Self {
         push_delay: Duration::from_millis(10),
         exchange: Duration::from_millis(250),
         exchange_idle: Duration::from_secs(1),
+        exchange_equal: Duration::from_secs(8),
         retry: Duration::from_millis(40),
         pull_pause: Duration::from_millis(40),
         window: 16,
@@ -94,7 +99,7 @@ pub struct SyncStats {
 }
 
 /// What the node sees when time passes.
-pub(crate) struct Seen<F: Fn(Slot) -> bool> {
+pub(crate) struct Seen<F: Fn(Slot) -> bool, H: Fn() -> u64> {
     /// The peers to talk to.
     pub(crate) live: SlotSet,
     /// Those that a start waits for (R4.2).
@@ -103,6 +108,8 @@ pub(crate) struct Seen<F: Fn(Slot) -> bool> {
     pub(crate) lacks: F,
     /// Nothing has changed since the last exchange.
     pub(crate) quiet: bool,
+    /// The hash of what we account for.
+    pub(crate) version_hash: H,
     /// A random number, for the choice of a peer.
     pub(crate) turn: u64,
 }
@@ -121,6 +128,8 @@ pub(crate) struct Sync {
     push_at: Instant,
     /// Smoothed time from a request to its first answer (RFC 6298's estimator, without the variance).
     round_trip: Duration,
+    /// The peers whose last probe said that they have just what we had when this was the hash of it.
+    equal: (u64, SlotSet),
     /// Peers that our version is to be sent to.
     versions: SlotSet,
     last_peer: Slot,
@@ -139,6 +148,7 @@ impl Sync {
             interval: config.exchange,
             push_at: Instant::NEVER,
             round_trip: Duration(config.retry.0 / 8),
+            equal: (0, SlotSet::EMPTY),
             versions: SlotSet::EMPTY,
             last_peer: me,
             stats: SyncStats::default(),
@@ -164,6 +174,20 @@ impl Sync {
     pub(crate) fn on_behind(&mut self, now: Instant, peer: Slot) {
         self.behind.insert(peer);
         self.stir(now);
+    }
+
+    /// A probe of `peer` said that the hash of what it accounts for is `hash`: equal to ours, or not. If not, somebody has
+    /// something, but pushes on their way may bring it: no more than a reason to exchange soon.
+    pub(crate) fn on_compared(&mut self, now: Instant, peer: Slot, hash: u64, equal: bool) {
+        if !equal {
+            self.equal.1.remove(peer);
+            self.stir(now);
+            return;
+        }
+        if self.equal.0 != hash {
+            self.equal = (hash, SlotSet::EMPTY);
+        }
+        self.equal.1.insert(peer);
     }
 
     /// A delta came. `starting`: no write is allowed yet, so sessions need no pause.
@@ -225,8 +249,12 @@ impl Sync {
     // ---- time ----
 
     /// Moves timers on. Returns whether fresh writes are to be pushed now.
-    pub(crate) fn tick(&mut self, now: Instant, seen: &Seen<impl Fn(Slot) -> bool>) -> bool {
-        let Seen { live, waiting, ref lacks, quiet, turn } = *seen;
+    pub(crate) fn tick(
+        &mut self,
+        now: Instant,
+        seen: &Seen<impl Fn(Slot) -> bool, impl Fn() -> u64>,
+    ) -> bool {
+        let Seen { live, waiting, ref lacks, quiet, ref version_hash, turn } = *seen;
         if let Some(pull) = self.pull {
             if !live.contains(pull.peer) {
                 self.pull = None;
@@ -238,7 +266,9 @@ impl Sync {
             self.next_session(now, live, waiting, lacks);
         }
         if now >= self.next_exchange {
-            self.exchange(now, live, quiet, turn);
+            let (hash, equal) = self.equal;
+            let all_equal = live.difference(equal).is_empty() && hash == version_hash();
+            self.exchange(now, live, quiet, all_equal, turn);
         }
         let push = now >= self.push_at;
         if push {
@@ -281,8 +311,10 @@ impl Sync {
         }
     }
 
-    fn exchange(&mut self, now: Instant, live: SlotSet, quiet: bool, turn: u64) {
-        let doubled = self.interval.times(2).min(self.config.exchange_idle);
+    fn exchange(&mut self, now: Instant, live: SlotSet, quiet: bool, all_equal: bool, turn: u64) {
+        let SyncConfig { exchange_idle, exchange_equal, .. } = self.config;
+        let most = if all_equal { exchange_idle.max(exchange_equal) } else { exchange_idle };
+        let doubled = self.interval.times(2).min(most);
         self.interval = if quiet { doubled } else { self.config.exchange };
         self.next_exchange = now + self.interval;
         // A table that could not take a record (R3) is not to be offered it at every turn.

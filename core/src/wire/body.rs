@@ -133,7 +133,7 @@ layouts! {
         life: U64,
     }
     /// The body of [`Kind::Ping`], [`Kind::PingReq`] and [`Kind::Ack`].
-    ProbeFixed: 8 {
+    ProbeFixed: 16 {
         /// The prober's number, repeated in the ack.
         number: U32,
         /// The server that is probed: the receiver of a ping, whom a ping-req asks to ping, who answered for an ack. A
@@ -143,6 +143,8 @@ layouts! {
         owed: u8,
         /// Zero; ignored.
         reserved: [u8; 2],
+        /// The hash of what the sender accounts for; zero says nothing.
+        version: U64,
     }
 }
 
@@ -293,6 +295,8 @@ pub struct Probe {
     pub target: Slot,
     /// Members that the sender has still to tell of.
     pub owed: u8,
+    /// The hash of what the sender accounts for, whoever the target is; zero says nothing.
+    pub version: u64,
 }
 
 impl Probe {
@@ -301,7 +305,15 @@ impl Probe {
         if usize::from(fixed.target) >= slots {
             return Err(Reject::Field);
         }
-        Ok(Self { number: fixed.number.get(), target: Slot::at(usize::from(fixed.target)), owed: fixed.owed })
+        let target = Slot::at(usize::from(fixed.target));
+        Ok(Self { number: fixed.number.get(), target, owed: fixed.owed, version: fixed.version.get() })
+    }
+}
+
+impl From<&Probe> for ProbeFixed {
+    fn from(probe: &Probe) -> Self {
+        let Probe { number, target, owed, version } = *probe;
+        Self { number: number.into(), target: target.get(), owed, reserved: [0; 2], version: version.into() }
     }
 }
 

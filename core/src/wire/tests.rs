@@ -107,6 +107,20 @@ fn entry(slot: u8, state: u8) -> Vec<u8> {
     .concat()
 }
 
+/// The version hash by the formula of the documentation: of counters of the version, counters held ahead, and the floor.
+fn version_hash(version: &[(u64, u64)], ahead: &[(u64, u64)], floor: u64) -> [u8; 8] {
+    let wrapped = |x: u128| x % (1 << 64);
+    let term = |(place, word): (u64, u64)| {
+        let mut x = u128::from(word) ^ wrapped(u128::from(place + 1) * 0x9e37_79b9_7f4a_7c15);
+        x = wrapped((x ^ x >> 30) * 0xbf58_476d_1ce4_e5b9);
+        x = wrapped((x ^ x >> 27) * 0x94d0_49bb_1331_11eb);
+        x ^ x >> 31
+    };
+    let ahead = ahead.iter().map(|&(slot, counter)| (64 + slot, counter));
+    let terms = version.iter().copied().chain(ahead).chain([(128, floor), (129, 0x000c_1122_3344)]);
+    (terms.map(term).sum::<u128>() as u64).to_le_bytes()
+}
+
 /// A packet of the peer's for us.
 fn incoming(kind: u8, body: &[&[u8]]) -> Vec<u8> {
     sealed(&[&header(kind, 1, PEER, OUR_LIFE.id, 1), &body.concat()])
@@ -151,8 +165,9 @@ fn take(map: &mut Map<'_, SLOTS>, packet: &[u8]) -> Result<(), Reject> {
     map.admit(&envelope)?;
     let from = envelope.slot;
     match body {
-        Body::Ping(_) | Body::PingReq(_) | Body::Ack(_) | Body::Gossip => {
-            unreachable!("maps neither send nor take probes")
+        Body::Gossip => unreachable!("of no meaning to a map"),
+        Body::Ping(probe) | Body::PingReq(probe) | Body::Ack(probe) => {
+            map.on_version_hash(from, probe.version);
         }
         Body::Version(packet) => {
             map.on_version(from, &packet);

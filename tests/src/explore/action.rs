@@ -38,6 +38,8 @@ pub enum Action {
     Serve { from: u8, to: u8 },
     /// `from` pushes `to` its own writes.
     Push { from: u8, to: u8 },
+    /// `from` pings `to`, and so tells it the hash of its version.
+    Ping { from: u8, to: u8 },
     /// `from`'s request reaches `to` at once.
     Request { from: u8, to: u8 },
     /// `to` pulls all of what it lacks from `from`, over a network that loses nothing.
@@ -73,6 +75,7 @@ impl fmt::Display for Action {
             }
             Self::Serve { from, to } => write!(f, "S{from} sends its next delta packet to S{to}"),
             Self::Push { from, to } => write!(f, "S{from} pushes to S{to}"),
+            Self::Ping { from, to } => write!(f, "S{from} pings S{to}"),
             Self::Request { from, to } => write!(f, "S{from}'s request reaches S{to} at once"),
             Self::Sync { from, to } => write!(f, "S{to} pulls everything from S{from}, without loss"),
             Self::Round => write!(f, "everyone pulls from everyone, without loss"),
@@ -98,6 +101,7 @@ pub struct Budget {
     pub asks: u8,
     pub serves: u8,
     pub pushes: u8,
+    pub pings: u8,
     pub requests: u8,
     pub syncs: u8,
     pub rounds: u8,
@@ -118,6 +122,7 @@ impl Budget {
         asks: u8::MAX,
         serves: u8::MAX,
         pushes: u8::MAX,
+        pings: u8::MAX,
         requests: u8::MAX,
         syncs: u8::MAX,
         rounds: u8::MAX,
@@ -137,6 +142,7 @@ impl Budget {
             Action::Ask { .. } => &mut self.asks,
             Action::Serve { .. } => &mut self.serves,
             Action::Push { .. } => &mut self.pushes,
+            Action::Ping { .. } => &mut self.pings,
             Action::Request { .. } => &mut self.requests,
             Action::Sync { .. } => &mut self.syncs,
             Action::Round => &mut self.rounds,

@@ -106,6 +106,7 @@ impl<const N: usize> fmt::Display for Described<'_, N> {
                 write!(f, " ({:#x}, {:#x}] floor {}", push.fixed.from, push.fixed.to, push.fixed.floor)?;
                 describe_records(f, &push.records)?;
             }
+            Body::Ping(probe) => write!(f, " version hash {:016x}", probe.version)?,
             Body::LifeNotice(notice) => write!(f, " {} has life {:?}", notice.slot, notice.life)?,
             _ => {}
         }

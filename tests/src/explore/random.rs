@@ -25,10 +25,10 @@ const SETTLE_EVERY: u32 = 25;
 
 /// How likely each kind of action is, relative to the others.
 #[derive(Clone, Debug)]
-struct Mix([u64; 17]);
+struct Mix([u64; 18]);
 
 /// The weights of an even mix, in the order of [`pick`].
-const EVEN: [u64; 17] = [20, 20, 10, 14, 8, 4, 4, 10, 4, 3, 4, 2, 1, 1, 2, 4, 1];
+const EVEN: [u64; 18] = [20, 20, 10, 14, 8, 4, 4, 10, 4, 3, 4, 2, 1, 1, 2, 4, 1, 6];
 
 impl Mix {
     fn draw(rng: &mut Rng) -> Self {
@@ -169,6 +169,7 @@ fn pick<const N: usize>(world: &World<N>, mix: &Mix, rng: &mut Rng) -> Option<Ac
         13 => Action::Round,
         14 => Action::Compare { from: at, to },
         15 => Action::Repair { at },
-        _ => Action::Live { at, set: rng.below(1 << N) as u8 },
+        16 => Action::Live { at, set: rng.below(1 << N) as u8 },
+        _ => Action::Ping { from: at, to },
     })
 }

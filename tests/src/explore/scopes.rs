@@ -10,6 +10,7 @@ const NOTHING: Budget = Budget {
     asks: 0,
     serves: 0,
     pushes: 0,
+    pings: 0,
     requests: 0,
     syncs: 0,
     rounds: 0,
@@ -198,6 +199,40 @@ pub fn quarantine(reach: Reach) -> Scope {
     scope
 }
 
+/// Version hashes beside what changes versions: pushes, windows of deltas, and records that are held ahead.
+pub fn hashes(reach: Reach) -> Scope {
+    let mut scope = Scope::new("hashes", 3, 2);
+    scope.prelude = vec![Action::Round];
+    let short = Budget { puts: 2, pushes: 1, pings: 2, requests: 1, serves: 1, ..NOTHING };
+    scope.budget = reach.pick(short, Budget { puts: 3, pushes: 2, pings: 3, serves: 2, syncs: 1, ..short });
+    scope.settle_one_in = 8;
+    scope
+}
+
+/// Version hashes that outlive the life which they are of.
+pub fn hashes_crash(reach: Reach) -> Scope {
+    let mut scope = Scope::new("hashes, crash", 2, 1);
+    scope.restarts = EVERY_RESTART;
+    scope.prelude = vec![Action::Round];
+    let short = Budget { puts: 2, pings: 1, requests: 1, serves: 1, syncs: 2, crashes: 2, ..NOTHING };
+    scope.budget = reach.pick(short, Budget { pushes: 1, pings: 3, serves: 2, syncs: 3, ..short });
+    scope.settle_one_in = 8;
+    scope
+}
+
+/// Collection by what version hashes tell alone, with a crash on the way and keys created anew.
+pub fn hashes_collect(reach: Reach) -> Scope {
+    let mut scope = Scope::new("hashes, collect", 2, 1);
+    scope.restarts = &[Restart::Kept];
+    scope.prelude = vec![put(0, 0), Action::Round];
+    let short =
+        Budget { puts: 2, removes: 1, pings: 3, syncs: 1, sweeps: 3, ticks: 1, crashes: 1, ..NOTHING };
+    let long = Budget { removes: 2, pushes: 1, pings: 5, requests: 1, sweeps: 5, ticks: 2, ..short };
+    scope.budget = reach.pick(short, long);
+    scope.settle_one_in = 8;
+    scope
+}
+
 /// Repair beside deltas and pushes: it may bring a record early, and never finds anything to mend.
 pub fn repair(reach: Reach) -> Scope {
     let mut scope = Scope::new("repair", 2, 2);
@@ -235,6 +270,9 @@ pub fn all(reach: Reach) -> Vec<Scope> {
         collect,
         collect_crash,
         quarantine,
+        hashes,
+        hashes_crash,
+        hashes_collect,
         repair,
         circle,
     ];

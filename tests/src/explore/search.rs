@@ -170,6 +170,9 @@ pub fn actions<const N: usize>(world: &World<N>, maps: [&Map<'_, N>; N]) -> Vec<
         if budget.pushes > 0 && map.owes_push(peer) {
             all.push(Action::Push { from, to });
         }
+        if budget.pings > 0 {
+            all.push(Action::Ping { from, to });
+        }
         if budget.asks > 0 {
             all.push(Action::Ask { from, to, force: map.phase() == Phase::Starting });
         }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use popmap_core::map::Request;
-use popmap_core::wire::{Envelope, Reject};
+use popmap_core::wire::{Envelope, Kind, Probe, Reject};
 use popmap_core::{Life, Phase, Slot, SlotSet};
 
 use super::action::{Action, Label, Restart};
@@ -82,6 +82,12 @@ impl<const N: usize> World<N> {
                 let map = maps.map_mut(from.into());
                 self.send(to, step, |frame| map.write_push(slot(to), frame));
                 Some(bit(from))
+            }
+            Action::Ping { from, to } => {
+                let map = maps.map(from.into());
+                let probe = Probe { number: 1, target: slot(to), owed: 0, version: map.version_hash() };
+                self.send(to, step, |frame| map.write_probe(Kind::Ping, slot(to), &probe, frame));
+                Some(0)
             }
             Action::Compare { from, to } => {
                 let map = maps.map_mut(from.into());

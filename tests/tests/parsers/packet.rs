@@ -178,6 +178,7 @@ impl Fields {
             _ => {
                 packet.extend((a as u32).to_le_bytes());
                 packet.extend([other as u8 % 4, small as u8, 0, 0]);
+                packet.extend(b.to_le_bytes());
             }
         }
         restore(&mut packet);

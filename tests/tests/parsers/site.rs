@@ -126,13 +126,13 @@ pub fn scenes<const N: usize>() -> Vec<Map<'static, N>> {
     maps
 }
 
-/// Gives an admitted packet to its handler; what is for membership is no concern of a map's.
+/// Gives an admitted packet to its handler; what is for membership alone is no concern of a map's.
 pub fn handle<const N: usize>(
     map: &mut Map<'_, N>,
     envelope: &Envelope,
     body: &Body<'_>,
 ) -> Result<(), Reject> {
-    if matches!(body, Body::Ping(_) | Body::PingReq(_) | Body::Ack(_) | Body::Gossip) {
+    if matches!(body, Body::Gossip) {
         return Ok(());
     }
     link::handle(map, envelope, body).map(|_| ())

@@ -178,12 +178,13 @@ impl<'a> Index<'a> {
     fn matching(&self, bucket: Bucket<'a>, mix: u64) -> impl Iterator<Item = Position> + use<'a> {
         let index = *self;
         let fingerprint = (mix & self.fingerprint) * HALVES;
-        let places = bucket.0[..UPPER_WORDS].iter().rev().fold(0, |places, uppers| {
+        let [a, b, c, d]: [u64; UPPER_WORDS] = core::array::from_fn(|word| {
             // Fingerprints are kept inverted. One that is the same is all ones now, like the bit above it that says
             // present: adding one to them carries into the bit that is zero, and no further.
-            let differences = uppers.load(Ordering::Acquire) ^ fingerprint;
-            2 * places + (differences + HALVES & self.carries)
+            let differences = bucket.0[word].load(Ordering::Acquire) ^ fingerprint;
+            (differences + HALVES) & self.carries
         });
+        let places = (a + 2 * b) + 4 * (c + 2 * d);
         Places { bits: places, zero: self.carry }.map(move |place| index.position(bucket, place))
     }
 
@@ -270,7 +271,7 @@ struct Places {
 impl Places {
     /// The places of entries.
     const fn all() -> Self {
-        Self { bits: (HALVES << UPPER_WORDS) - HALVES & !(1 << Place::SIXTEENTH.0), zero: 0 }
+        Self { bits: ((HALVES << UPPER_WORDS) - HALVES) & !(1 << Place::SIXTEENTH.0), zero: 0 }
     }
 }
 

@@ -76,9 +76,13 @@ impl Shared {
 
     /// Looks a key up; returns the change that it was found at. Panics when the record is torn.
     fn read(&self, n: u64) -> Result<u64, Lookup> {
+        self.read_within(n, TRIES)
+    }
+
+    fn read_within(&self, n: u64, tries: u32) -> Result<u64, Lookup> {
         let mut value = [0; 8];
         let reader = Reader::new(self.table(), SHAPE);
-        match reader.get_within(key(n), &mut value, TRIES) {
+        match reader.get_within(key(n), &mut value, tries) {
             Lookup::Found(meta) => Ok(whole(n, &value, meta.dot, meta.term)),
             nothing => Err(nothing),
         }
@@ -139,7 +143,7 @@ fn reuse(preemptions: usize, wanted: u64) {
         let shared = Shared::restored(&words, 1);
         let reader = shared.clone();
         let reader = thread::spawn(move || {
-            if let Ok(change) = reader.read(wanted) {
+            if let Ok(change) = reader.read_within(wanted, 2 * TRIES) {
                 assert_eq!(change, 2 * wanted - 1);
             }
         });
@@ -262,7 +266,7 @@ fn a_pass_sees_what_stays() {
         let reader = shared.clone();
         let reader = thread::spawn(move || {
             let mut seen = Vec::new();
-            let mut records = Reader::new(reader.table(), SHAPE).records_within(TRIES);
+            let mut records = Reader::new(reader.table(), SHAPE).records_within(2 * TRIES);
             let mut value = [0; 8];
             while let Some((key, meta)) = records.next_into(&mut value) {
                 let n = key.words()[0];

@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use super::{
     KEY_A, KEY_B, OUR_LIFE, PEER, PEER_LIFE, SLOTS, active, build, header, incoming, parsed, record, sealed,
-    shape, take, written,
+    shape, take, version_hash, written,
 };
 use crate::clock::{Dot, VersionVector};
 use crate::id::{Key, Life, Slot, SlotSet};
@@ -436,6 +436,43 @@ fn a_life_notice() {
         panic!("a life notice")
     };
     assert_eq!((body.slot, body.life), (PEER, other));
+}
+
+/// A ping of the peer's with this version hash.
+fn ping(version: [u8; 8]) -> Vec<u8> {
+    incoming(10, &[&[9, 0, 0, 0], &[1, 0, 0, 0], &version])
+}
+
+#[test]
+fn a_version_hash() {
+    let mut map = active();
+    let ours = |map: &Map<'_, SLOTS>| map.version_hash().to_le_bytes();
+    assert_eq!(ours(&map), version_hash(&[], &[], 0));
+    map.put(KEY_A, &[0x11; 12]).unwrap();
+    assert_eq!(ours(&map), version_hash(&[(1, 5 << 32 | 1)], &[], 0));
+    take(&mut map, &first_delta()).unwrap();
+    let counters = [(1, 5 << 32 | 1), (2, 3 << 32 | 2)];
+    assert_eq!(ours(&map), version_hash(&counters, &[], 3));
+    // A push behind a gap: its record is held ahead of the version.
+    let gap: [&[u8]; 4] = [&shape(1), &[5, 0, 0, 0, 3, 0, 0, 0], &[6, 0, 0, 0, 3, 0, 0, 0], &[3, 0, 0, 0]];
+    let ahead = record(KEY_A, [3, 6], 9, 2, 0, 0x33);
+    take(&mut map, &incoming(3, &[&gap.concat(), &[0; 4], &ahead])).unwrap();
+    let held = (2, 3 << 32 | 6);
+    assert_eq!(ours(&map), version_hash(&counters, &[held], 3));
+    // The value that the documentation gives.
+    assert_eq!(map.version_hash(), 0xc4a4_43e9_e2ec_9068);
+
+    // An equal one is taken for a version like ours, any other for nothing.
+    let known = |map: &Map<'_, SLOTS>| *map.version_of(PEER);
+    for other in [version_hash(&counters, &[], 3), version_hash(&counters, &[held], 2), [0; 8]] {
+        let before = known(&map);
+        take(&mut map, &ping(other)).unwrap();
+        assert!(known(&map) == before && known(&map) != *map.version());
+    }
+    let equal = ours(&map);
+    take(&mut map, &ping(equal)).unwrap();
+    // What the push announced is known beside.
+    assert_eq!(*known(&map).counters(), [0, 5 << 32 | 1, 3 << 32 | 6]);
 }
 
 /// The flags of a server that may not write yet.

@@ -2,7 +2,9 @@
 
 use std::vec::Vec;
 
-use super::{CLUSTER, OUR_LIFE, PEER, PEER_LIFE, SHAPE, SLOTS, entry, header, rejected, sealed};
+use super::{
+    CLUSTER, OUR_LIFE, PEER, PEER_LIFE, SHAPE, SLOTS, entry, header, rejected, sealed, version_hash,
+};
 use crate::id::{Address, Life, Slot};
 use crate::membership::{Member, State};
 use crate::node::{Config, Node};
@@ -48,7 +50,7 @@ fn peer_entry() -> Vec<u8> {
 
 /// The peer's ping number 9 of us, with what it says of itself and of the third server.
 fn ping_of_the_peer(target: u8) -> Vec<u8> {
-    let body: [&[u8]; 2] = [&[9, 0, 0, 0], &[target, 0, 0, 0]];
+    let body: [&[u8]; 3] = [&[9, 0, 0, 0], &[target, 0, 0, 0], &[0x77; 8]];
     sealed(&[&head(10, 1, PEER, 0, 1, 2), &body.concat(), &peer_entry(), &entry(0, 1)])
 }
 
@@ -82,6 +84,7 @@ fn a_ping_of_one_who_joins() {
         &[1],          // target: itself, whoever that reaches
         &[0],          // owed
         &[0, 0],       // reserved
+        &version_hash(&[], &[], 0),
         &our_entry(),
     ]);
     assert_eq!(ping, golden);
@@ -112,6 +115,7 @@ fn an_ack() {
         &[1],          // target: who answered
         &[0],          // owed
         &[0, 0],       // reserved
+        &version_hash(&[], &[], 0),
         &entry(0, 1),
         &our_entry(),
     ]);
@@ -141,11 +145,11 @@ fn gossip_a_ping_and_a_ping_req() {
     let golden = |kind: u8, packet: &[u8], members: &[u8]| {
         let count = (members.len() / 64) as u8;
         let head = head(kind, SILENT, US, 0, number(packet), count);
-        sealed(&[&head, &[1, 0, 0, 0], &[target.get(), 0, 0, 0], members])
+        sealed(&[&head, &[1, 0, 0, 0], &[target.get(), 0, 0, 0], &version_hash(&[], &[], 0), members])
     };
     // How much is told depends on what was told before.
-    assert_eq!(ping, golden(10, &ping, &ping[72..]));
-    assert_eq!(ping_req, golden(11, &ping_req, &ping_req[72..]));
+    assert_eq!(ping, golden(10, &ping, &ping[80..]));
+    assert_eq!(ping_req, golden(11, &ping_req, &ping_req[80..]));
 }
 
 #[test]
@@ -162,8 +166,9 @@ fn gossip_of_a_leaver() {
         .collect();
     assert_eq!(goodbyes.len(), 2);
     for (to, packet) in goodbyes {
-        assert_eq!((packet[64], packet[68]), (0, to.get()), "eight bytes that mean nothing");
-        assert_eq!(packet[72..72 + 64], left[..], "first of all that it leaves");
+        let body = [&[0; 4][..], &[to.get()], &[0; 11]].concat();
+        assert_eq!(packet[64..80], body[..], "sixteen bytes that mean nothing");
+        assert_eq!(packet[80..80 + 64], left[..], "first of all that it leaves");
     }
     assert_eq!(node.member(US).map(|member| member.state), Some(State::Left));
 }
@@ -179,7 +184,7 @@ fn the_word_of_a_suspect() {
     node.handle_packet(Instant::ZERO, SEED, &packet).expect("taken");
     let told = sent(&mut node, Instant::from_millis(1)).into_iter();
     let told: Vec<_> =
-        told.filter(|(to, _)| *to == PEER).flat_map(|(_, packet)| packet[72..].to_vec()).collect();
+        told.filter(|(to, _)| *to == PEER).flat_map(|(_, packet)| packet[80..].to_vec()).collect();
     suspect[12..16].copy_from_slice(&[2, 3, 0, 0]);
     assert!(told.windows(64).any(|entry| entry == suspect), "passed on");
     let state = node.member(THIRD).map(|&Member { state, life, .. }| (state, life));
@@ -234,8 +239,8 @@ fn length_below_the_members() {
 #[test]
 fn field_of_a_probe_with_a_target_out_of_range() {
     for kind in 10..13 {
-        let probe =
-            |target: u8| sealed(&[&head(kind, 1, PEER, OUR_LIFE.id, 1, 0), &[7, 0, 0, 0, target, 0, 0, 0]]);
+        let head = head(kind, 1, PEER, OUR_LIFE.id, 1, 0);
+        let probe = |target: u8| sealed(&[&head, &[7, 0, 0, 0, target, 0, 0, 0], &[0; 8]]);
         assert_eq!(
             [2, 3, 0xff].map(|target| rejected(&probe(target))),
             [None, Some(Reject::Field), Some(Reject::Field)]

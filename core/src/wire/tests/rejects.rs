@@ -53,7 +53,7 @@ fn life_notice(slot: u8, life: u64) -> Vec<u8> {
 
 /// A ping, ping-req or ack with number 7 about `target`.
 fn probe(kind: u8, target: u8) -> Vec<u8> {
-    incoming(kind, &[&[7, 0, 0, 0], &[target, 0, 0, 0]])
+    incoming(kind, &[&[7, 0, 0, 0], &[target, 0, 0, 0], &[0; 8]])
 }
 
 fn good() -> Vec<u8> {
