@@ -31,7 +31,7 @@ pub fn run<D: Device>(
     world: &World,
 ) -> io::Result<Ended> {
     let slot = shared.slot;
-    let (mut told, mut head, mut digested) = (SlotSet::EMPTY, 0, 0);
+    let (mut told, mut head) = (SlotSet::EMPTY, 0);
     let (mut published_ns, mut published_head) = (0, 0);
     while !shared.over.load(Ordering::Acquire) {
         let mut lagged = false;
@@ -56,17 +56,10 @@ pub fn run<D: Device>(
             };
             orders.send(Order::Recheck((0..world.keys.len() as OriginId).filter(superseded).collect()));
         }
-        let asked = shared.digest_asked.load(Ordering::Acquire);
         let quiet = usize::from(head == published_head);
         let due_ns = published_ns + PUBLISH_NS[quiet];
-        if now_ns >= due_ns || asked != digested {
-            let mut status = lock(&shared.status);
-            *status = Status { digest: status.digest, ..Status::of(driver.node()) };
-            if asked != digested {
-                digested = asked;
-                status.digest = (asked, map.digest(0, u64::MAX));
-            }
-            drop(status);
+        if now_ns >= due_ns {
+            *lock(&shared.status) = Status::of(driver.node());
             (published_ns, published_head) = (now_ns, head);
         }
         let ours = popmap_core::time::Duration(due_ns.saturating_sub(now_ns).max(1_000_000));

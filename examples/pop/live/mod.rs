@@ -14,14 +14,14 @@ mod status;
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use popmap_core::map::TypedReader;
 use popmap_core::rng::Rng;
 use popmap_core::time::Duration;
-use popmap_core::{Address, Config, Life, Phase, Reader, Slot, SlotSet};
+use popmap_core::{Address, Config, Key, Life, Phase, Reader, Slot, SlotSet};
 use popmap_io::memory::Faults;
 use popmap_io::{
     CaptureDevice, Device, Directions, Driver, DriverConfig, FaultControl, FaultDevice, Handle,
@@ -101,7 +101,6 @@ pub struct Pop<'scope, 'env> {
     /// Counters of the lives that have ended.
     past: Totals,
     merge: Times,
-    digests_asked: u64,
 }
 
 impl<'scope, 'env> Pop<'scope, 'env> {
@@ -132,7 +131,6 @@ impl<'scope, 'env> Pop<'scope, 'env> {
             rng: Rng::new(setup.seed),
             past: Totals::default(),
             merge: Times::new(),
-            digests_asked: 0,
             setup,
         };
         for (slot, socket) in sockets.into_iter().enumerate() {
@@ -182,7 +180,6 @@ impl<'scope, 'env> Pop<'scope, 'env> {
         let shared = Arc::new(Shared {
             slot,
             over: AtomicBool::new(false),
-            digest_asked: AtomicU64::new(0),
             overdue: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             status: Mutex::new(Status::of(driver.node())),
@@ -340,20 +337,19 @@ impl<'scope, 'env> Pop<'scope, 'env> {
         statuses.all(|(_, status)| status.version == first.version && status.records == first.records)
     }
 
-    /// Asks all running servers for the digests of their maps; returns which asking it is.
-    pub fn ask_digests(&mut self) -> u64 {
-        self.digests_asked += 1;
-        for running in self.each() {
-            running.shared.digest_asked.store(self.digests_asked, Ordering::Release);
-        }
-        self.digests_asked
-    }
-
-    /// Returns whether the digests are equal, once all servers have answered this asking.
-    pub fn digests_equal(&self, asking: u64) -> Option<bool> {
-        let digests: Vec<(u64, u64)> = self.statuses().map(|(_, status)| status.digest).collect();
-        let answered = digests.iter().all(|&(answered, _)| answered == asking);
-        answered.then(|| digests.windows(2).all(|pair| pair[0] == pair[1]))
+    /// Returns how many (server, origin) pairs differ from what the first server holds, in value or in stamp. Only readers
+    /// look, so that no server is kept from its work.
+    pub fn differing(&self) -> usize {
+        let readers: Vec<_> = self.readers().map(typed).collect();
+        let held = |reader: &TypedReader<'_, Health>, key| {
+            reader.get(key).map(|(health, meta)| (health, meta.dot, meta.term)).ok()
+        };
+        let Some((first, others)) = readers.split_first() else { return 0 };
+        let differ = |&key: &Key| {
+            let expected = held(first, key);
+            others.iter().filter(|other| held(other, key) != expected).count()
+        };
+        self.world.keys.iter().map(differ).sum()
     }
 
     /// Returns how many (server, origin) pairs do not hold what the origin's last check found.

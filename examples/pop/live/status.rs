@@ -3,7 +3,7 @@
 //! Must not know who reads it.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use popmap_core::clock::VersionVector;
 use popmap_core::{Node, Phase, Slot, SlotSet, Stats};
@@ -15,8 +15,6 @@ use crate::measure::Times;
 pub struct Shared {
     pub slot: Slot,
     pub over: AtomicBool,
-    /// A digest is wanted; which asking it is.
-    pub digest_asked: AtomicU64,
     /// Checks that cannot wait, and checks under way.
     pub overdue: AtomicUsize,
     pub in_flight: AtomicUsize,
@@ -36,8 +34,6 @@ pub struct Status {
     pub version: VersionVector<64>,
     /// Its counters.
     pub stats: Stats,
-    /// Which asking for a digest was answered last, and the answer.
-    pub digest: (u64, u64),
 }
 
 impl Status {
@@ -49,7 +45,6 @@ impl Status {
             records: map.len() - map.tombstones(),
             version: *map.version(),
             stats: node.stats(),
-            digest: (0, 0),
         }
     }
 }

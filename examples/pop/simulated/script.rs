@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const KILLS: usize = 5;
 /// How long the idle PoP is watched, after it has come to rest.
 const IDLE: Duration = Duration::from_secs(15);
-const REST: Duration = Duration::from_secs(3);
+const REST: Duration = Duration::from_secs(15);
 
 /// Plays it, and returns what was measured. What does not converge is noted in `report` and no error.
 ///
