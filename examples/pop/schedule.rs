@@ -15,8 +15,8 @@ use popmap_core::time::{Duration, Instant};
 use crate::assignment::Assignment;
 use crate::origins::OriginId;
 
-/// Checks out of turn in a second, by the whole PoP.
-pub const RUSH: u64 = 6_000;
+/// Checks out of turn in a second, by the whole PoP; more where it takes more to check a dead server's share in one.
+const RUSH: u64 = 6_000;
 /// Of each interval, the last part in so many stays free: late checks of a round do not run into the next.
 const BREATH: u64 = 50;
 
@@ -102,7 +102,8 @@ impl Schedule {
 
     /// Takes over what is ours; `gained` was not before, and is checked out of turn.
     pub fn own(&mut self, now: Instant, assignment: &Assignment, gained: &[OriginId]) {
-        self.rush = (RUSH / (assignment.live().len() as u64).max(1)).max(1);
+        let live = (assignment.live().len() as u64).max(1);
+        self.rush = (RUSH.max(self.calendar.order.len() as u64 / live) / live).max(1);
         self.owned = self.calendar.iter().filter(|&(_, origin)| assignment.is_ours(origin)).collect();
         self.overdue.retain(|&(_, origin)| assignment.is_ours(origin));
         self.queued.retain(|&origin| assignment.is_ours(origin));

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::table::{Copied, Mark, Stamp, Table};
+use super::table::{Copied, Guess, Mark, Stamp, Table};
 use crate::clock::Dot;
 use crate::id::Key;
 use crate::limits::READ_TRIES;
@@ -72,20 +72,25 @@ impl<'a> Reader<'a> {
     pub(super) fn get_within(&self, key: Key, value: &mut [u8], tries: u32) -> Lookup {
         let mix = key.mix();
         match self.glance(key, mix, value) {
-            Some(meta) => Lookup::Found(meta),
+            Some(lookup) => lookup,
             None => self.search(u128::from_le_bytes(key.0), mix, value, tries),
         }
     }
 
-    /// Copies the value of `key` if it is at the first position to look and nobody is writing there: the whole lookup,
-    /// for nearly every key that is present.
+    /// Looks `key` up at the first position where it may be, which nearly always settles it. Returns `None` where it does
+    /// not: there is another key, or a tombstone, or the writer.
     ///
     /// Inlined, so that where the compiler knows the length of `value`, it knows strides and bounds too.
     #[inline(always)]
-    pub(super) fn glance(&self, key: Key, mix: u64, value: &mut [u8]) -> Option<Meta> {
+    pub(super) fn glance(&self, key: Key, mix: u64, value: &mut [u8]) -> Option<Lookup> {
         assert!(value.len() == self.value_len(), "the buffer must have the map's value length");
-        match self.table.try_copy(self.table.guess(mix)?, Some(key.words()), value) {
-            Copied::Record(_, stamp, mark) if !mark.tombstone => Some(Meta::new(stamp, &mark)),
+        let at = match self.table.guess(mix) {
+            Guess::At(at) => at,
+            Guess::Nowhere => return Some(Lookup::Absent),
+            Guess::Further => return None,
+        };
+        match self.table.try_copy(at, Some(key.words()), value) {
+            Copied::Record(_, stamp, mark) if !mark.tombstone => Some(Lookup::Found(Meta::new(stamp, &mark))),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@
 //! change of a slot takes a new position in the change log, which is the stamp's sequence: 31 bits, so a reader would
 //! have to sleep through exactly 2^31 changes to be fooled.
 
+pub(super) use self::index::Guess;
 use self::index::Index;
 use super::layout::{Layout, SLOT_WORDS, TABLE_HEADER_WORDS};
 use crate::atomic::{AtomicU64, Ordering, fence};
@@ -301,17 +302,20 @@ impl<'a> Table<'a> {
         self.index.touch(mix);
     }
 
-    /// Returns where a key with this mix is, if it is there at all: right for nearly every key, and without a look at
-    /// the record. A reader may be led beyond the table.
+    /// Returns what the index tells of a key with this mix at the first look, without one at the record.
     #[inline]
-    pub fn guess(&self, mix: u64) -> Option<Position> {
+    pub fn guess(&self, mix: u64) -> Guess {
         self.index.guess(mix)
     }
 
     /// Returns the position of `key`.
     #[inline]
     pub fn find(&self, key: Key, mix: u64) -> Option<Position> {
-        self.guess(mix).filter(|&at| self.is_at(at, key)).or_else(|| self.search(key, mix))
+        match self.guess(mix) {
+            Guess::At(at) if self.is_at(at, key) => Some(at),
+            Guess::Nowhere => None,
+            Guess::At(_) | Guess::Further => self.search(key, mix),
+        }
     }
 
     /// Returns the position of `key` when a guess was wrong.

@@ -88,7 +88,8 @@ impl<T: Value> TypedReader<'_, T> {
         let mut value = T::new_zeroed();
         // `T` has no padding, so its bytes are the value's bytes.
         match self.reader.glance(key, mix, value.as_mut_bytes()) {
-            Some(meta) => Ok((value, meta)),
+            Some(Lookup::Found(meta)) => Ok((value, meta)),
+            Some(nothing) => Err(nothing),
             None => self.search(u128::from_le_bytes(key.0), mix),
         }
     }

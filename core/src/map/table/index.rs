@@ -29,6 +29,18 @@ const UPPER_WORDS: usize = BUCKET_WORDS / 2;
 /// The most that the zero in an upper half may be moved up: the results of four words fit in one.
 const CARRY_MAX: u32 = 16 - UPPER_WORDS as u32;
 
+/// What the first look for a key comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::map) enum Guess {
+    /// Some key with the same fingerprint is there: nearly always the one looked for. A reader may be led beyond the
+    /// table.
+    At(Position),
+    /// The key is not present.
+    Nowhere,
+    /// If it is present, it had to go on to another bucket.
+    Further,
+}
+
 #[derive(Clone, Copy)]
 pub(super) struct Index<'a> {
     buckets: &'a [[AtomicU64; BUCKET_WORDS]],
@@ -86,11 +98,15 @@ impl<'a> Index<'a> {
         core::hint::black_box(self.buckets[self.home(mix)][0].load(Ordering::Relaxed));
     }
 
-    /// Returns the first position in the home bucket whose fingerprint matches `mix`: for nearly every key that is
-    /// there, its own. A reader may be led beyond the table.
+    /// Returns what the home bucket tells of a key with this mix.
     #[inline]
-    pub fn guess(&self, mix: u64) -> Option<Position> {
-        self.matching(self.bucket(self.home(mix)), mix).next()
+    pub fn guess(&self, mix: u64) -> Guess {
+        let bucket = self.bucket(self.home(mix));
+        match self.matching(bucket, mix).next() {
+            Some(position) => Guess::At(position),
+            None if bucket.passed_by() == 0 => Guess::Nowhere,
+            None => Guess::Further,
+        }
     }
 
     /// Returns the first position that `is_wanted` among those whose fingerprint matches `mix`. A reader may be led
@@ -330,7 +346,7 @@ mod tests {
                 assert_eq!(find(mix, position), Some(position), "capacity {capacity}");
             }
             let guessed =
-                entered.iter().filter(|&&(mix, position)| index.guess(mix) == Some(position)).count();
+                entered.iter().filter(|&&(mix, position)| index.guess(mix) == Guess::At(position)).count();
             assert!(guessed * 10 >= entered.len() * 9, "capacity {capacity}: {guessed} of {}", entered.len());
             assert_eq!(index.range(0, u64::MAX).count(), entered.len());
             for (mix, position) in entered.drain(..) {
@@ -347,7 +363,8 @@ mod tests {
         let index = Index::new(&words, 1 << 16);
         for mix in [0, 1, 0x3ff, 0x400, 0x7ff] {
             index.enter(mix, 77);
-            let matching: Vec<_> = (0..1 << 11).filter(|&other| index.guess(other).is_some()).collect();
+            let matching: Vec<_> =
+                (0..1 << 11).filter(|&other| index.guess(other) == Guess::At(77)).collect();
             assert_eq!(matching, [mix]);
             index.leave(mix, 77);
         }
