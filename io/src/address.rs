@@ -101,13 +101,15 @@ impl fmt::Display for MacError {
 
 impl std::error::Error for MacError {}
 
+/// Every station on an Ethernet segment: a seed that joins without knowing a peer. With UDP in frames of its own the
+/// same is `255.255.255.255` or `[ff02::1]` with the port that all use.
+pub const BROADCAST: Address = from_mac(Mac::BROADCAST);
+
 /// Returns the bytes of a MAC address.
 #[must_use]
-pub fn from_mac(mac: Mac) -> Address {
-    let mut bytes = [0; 24];
-    bytes[0] = ETHERNET;
-    bytes[4..10].copy_from_slice(&mac.0);
-    Address(bytes)
+pub const fn from_mac(mac: Mac) -> Address {
+    let [a, b, c, d, e, f] = mac.0;
+    Address([ETHERNET, 0, 0, 0, a, b, c, d, e, f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
 /// Returns the MAC address that the bytes stand for; `None` when they are no encoding of one.

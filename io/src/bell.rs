@@ -8,6 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// The waiting end.
 #[derive(Debug)]
@@ -33,6 +37,31 @@ impl Bell {
 
     pub(crate) fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.rope))
+    }
+
+    /// Waits until there are `events` of a file descriptor, a wake, or `timeout` is over (`None`: never); returns which of
+    /// the events there are, and whatever is wrong with the descriptor. A signal ends it too.
+    pub(crate) fn wait(
+        &self,
+        on: impl AsFd,
+        events: PollFlags,
+        timeout: Option<Duration>,
+    ) -> io::Result<PollFlags> {
+        let mut on = [PollFd::new(&on, events), PollFd::new(self, PollFlags::IN)];
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        match poll(&mut on, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(PollFlags::empty()),
+            Err(error) => return Err(error.into()),
+        }
+        let [came, bell] = on.map(|on| on.revents());
+        if !bell.is_empty() {
+            self.silence();
+        }
+        Ok(came)
     }
 
     /// Takes note of all wakes so far. What was done before them is seen after this.

@@ -10,13 +10,13 @@ use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::time::Duration;
 
 use popmap_core::Address;
 
 use crate::address;
-use crate::device::{Burst, Device, DeviceStats};
+use crate::delegate_device;
+use crate::device::{Burst, Device};
 
 /// Bytes that are collected before they are written.
 const BUFFER: usize = 1 << 16;
@@ -228,25 +228,7 @@ impl<D: Device, W: Write> Device for CaptureDevice<D, W> {
         })
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.device.wait(timeout)
-    }
-
-    fn waker(&self) -> Waker {
-        self.device.waker()
-    }
-
-    fn payload(&self) -> usize {
-        self.device.payload()
-    }
-
-    fn local(&self) -> Address {
-        self.device.local()
-    }
-
-    fn stats(&self) -> DeviceStats {
-        self.device.stats()
-    }
+    delegate_device!(device: wait, waker, payload, local, stats);
 }
 
 impl<W: Write> Clone for Pcap<W> {

@@ -63,6 +63,75 @@ pub trait Device {
     fn stats(&self) -> DeviceStats;
 }
 
+/// Writes methods of [`Device`](crate::Device) that pass the call on to a device within, for one that is around another:
+/// those that are named, of `receive`, `send`, `wait`, `waker`, `payload`, `local` and `stats`.
+///
+/// ```
+/// use popmap_io::{Burst, Device, delegate_device};
+///
+/// /// Counts bursts.
+/// struct Counted<D> {
+///     device: D,
+///     bursts: u64,
+/// }
+///
+/// impl<D: Device> Device for Counted<D> {
+///     fn receive(&mut self, sink: impl FnMut(popmap_core::Address, &[u8])) -> std::io::Result<Burst> {
+///         self.bursts += 1;
+///         self.device.receive(sink)
+///     }
+///
+///     delegate_device!(device: send, wait, waker, payload, local, stats);
+/// }
+/// ```
+#[macro_export]
+macro_rules! delegate_device {
+    ($within:ident: $($method:ident),+) => {
+        $($crate::delegate_device!(@$method $within);)+
+    };
+    (@receive $within:ident) => {
+        fn receive(
+            &mut self,
+            sink: impl FnMut(::popmap_core::Address, &[u8]),
+        ) -> ::std::io::Result<$crate::Burst> {
+            self.$within.receive(sink)
+        }
+    };
+    (@send $within:ident) => {
+        fn send(
+            &mut self,
+            fill: impl FnMut(&mut [u8]) -> Option<(::popmap_core::Address, usize)>,
+        ) -> ::std::io::Result<$crate::Burst> {
+            self.$within.send(fill)
+        }
+    };
+    (@wait $within:ident) => {
+        fn wait(&mut self, timeout: Option<::std::time::Duration>) -> ::std::io::Result<()> {
+            self.$within.wait(timeout)
+        }
+    };
+    (@waker $within:ident) => {
+        fn waker(&self) -> ::std::task::Waker {
+            self.$within.waker()
+        }
+    };
+    (@payload $within:ident) => {
+        fn payload(&self) -> usize {
+            self.$within.payload()
+        }
+    };
+    (@local $within:ident) => {
+        fn local(&self) -> ::popmap_core::Address {
+            self.$within.local()
+        }
+    };
+    (@stats $within:ident) => {
+        fn stats(&self) -> $crate::DeviceStats {
+            self.$within.stats()
+        }
+    };
+}
+
 /// What came of a burst.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[must_use]

@@ -8,14 +8,14 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Waker;
 use std::time::Duration;
 
 use popmap_core::Address;
 use popmap_core::rng::Rng;
 use popmap_core::time::Instant;
 
-use crate::device::{BURST, Burst, Device, DeviceStats};
+use crate::delegate_device;
+use crate::device::{BURST, Burst, Device};
 use crate::memory::{Faults, Traffic};
 
 /// Packets that may be on the way at once; what is sent beyond that is lost.
@@ -201,10 +201,6 @@ impl Way {
 }
 
 impl<D: Device, C: FnMut() -> Instant> Device for FaultDevice<D, C> {
-    fn receive(&mut self, sink: impl FnMut(Address, &[u8])) -> io::Result<Burst> {
-        self.device.receive(sink)
-    }
-
     fn send(&mut self, mut fill: impl FnMut(&mut [u8]) -> Option<(Address, usize)>) -> io::Result<Burst> {
         self.refresh();
         let now = (self.clock)();
@@ -240,21 +236,7 @@ impl<D: Device, C: FnMut() -> Instant> Device for FaultDevice<D, C> {
         self.device.wait(Some(timeout.map_or(next, |timeout| timeout.min(next))))
     }
 
-    fn waker(&self) -> Waker {
-        self.device.waker()
-    }
-
-    fn payload(&self) -> usize {
-        self.device.payload()
-    }
-
-    fn local(&self) -> Address {
-        self.device.local()
-    }
-
-    fn stats(&self) -> DeviceStats {
-        self.device.stats()
-    }
+    delegate_device!(device: receive, waker, payload, local, stats);
 }
 
 #[cfg(test)]

@@ -6,6 +6,10 @@
 //!   ([`Driver::spawn`]), written to through a [`Handle`];
 //! - [`Device`]: where packets go, a burst at a time: [`UdpDevice`] over the network, [`LoopbackDevice`] within a
 //!   process, and around either of them [`FaultDevice`] (loss, delay, damage) and [`CaptureDevice`] (pcap);
+//! - [`af_packet`] on Linux: frames on an interface, past the kernel's own protocols;
+//! - [`af_xdp`] on Linux: the same past the whole network stack, by a small program in the interface's driver;
+//! - `dpdk` with the feature of that name: network cards and virtual devices without the kernel; [`docs::dpdk`] says how
+//!   they are set up;
 //! - [`encap`]: what stands before a packet where no kernel puts it there: bare Ethernet, or UDP with an IP address of
 //!   its own; for devices that carry frames;
 //! - [`GenerationFile`]: the number that rises each time the server in a slot starts, kept across restarts, and
@@ -48,14 +52,19 @@
 //!
 //! [popmap-core]: https://docs.rs/popmap-core
 
-#![cfg_attr(not(feature = "dpdk"), forbid(unsafe_code))]
-#![cfg_attr(feature = "dpdk", deny(unsafe_code))]
+// The back ends say where they need it and why.
+#![deny(unsafe_code)]
 
 pub mod address;
+#[cfg(target_os = "linux")]
+pub mod af_packet;
+#[cfg(target_os = "linux")]
+pub mod af_xdp;
 mod bell;
 mod capture;
 mod clock;
 mod device;
+pub mod docs;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 mod driver;
@@ -80,4 +89,4 @@ pub use generation::{GenerationError, GenerationFile, Start, WriteStep};
 pub use life::life_id;
 pub use loopback::{Loopback, LoopbackDevice};
 pub use storage::Storage;
-pub use udp::{BindError, UdpConfig, UdpDevice};
+pub use udp::{BindError, UdpConfig, UdpDevice, UdpStats};

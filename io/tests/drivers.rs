@@ -4,6 +4,8 @@
 mod blocked;
 #[path = "drivers/flood.rs"]
 mod flood;
+#[path = "drivers/link.rs"]
+mod link;
 #[path = "drivers/raised_generation.rs"]
 mod raised_generation;
 

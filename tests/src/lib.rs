@@ -1,4 +1,5 @@
-//! What the scenarios in `tests/` share: cluster, network, checker, model and explorer in virtual time.
+//! What the scenarios in `tests/` share: cluster, network, checker, model and explorer in virtual time; and network
+//! namespaces in real time.
 
 #![forbid(unsafe_code)]
 
@@ -9,4 +10,6 @@ pub mod forge;
 pub mod link;
 pub mod lives;
 pub mod members;
+#[cfg(target_os = "linux")]
+pub mod netns;
 pub mod scenario;

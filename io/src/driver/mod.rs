@@ -27,7 +27,7 @@ pub use news::{News, NewsReceiver, NewsSender, news_channel};
 
 use crate::address;
 use crate::clock::{MonotonicClock, wall_clock_seconds};
-use crate::device::{Burst, Device};
+use crate::device::{Burst, Device, DeviceStats};
 use crate::generation::{GenerationError, GenerationFile};
 use handle::{Closing, Shared};
 use inbox::{Inbox, Write, Writes};
@@ -80,6 +80,8 @@ pub struct Driver<'a, D, const N: usize = 64> {
     /// The generation is in doubt: until then nothing is sent and what comes is dropped. Then the seeds are asked.
     silence: Option<Silence>,
     next_publish: Instant,
+    /// How often the link was lost and came back, as far as was told.
+    link: [u64; 2],
     stats: DriverStats,
 }
 
@@ -152,6 +154,7 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
             saved: node_config.life.generation,
             silence,
             next_publish: now,
+            link: [0; 2],
             stats,
         })
     }
@@ -191,6 +194,7 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
         let sent = if silent { Burst::default() } else { self.device.send(&mut fill)? };
         if now >= self.next_publish {
             self.publish(now);
+            self.tell_link(&mut tell);
         }
         Ok(self.deadline(now, received, sent))
     }
@@ -320,6 +324,16 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
         }
         while let Some((slot, state)) = self.node.poll_member() {
             tell(News::Member { slot, state });
+        }
+    }
+
+    /// Tells of the link, as often as the snapshot is renewed: no device has a link that flaps faster and is of use.
+    fn tell_link(&mut self, tell: &mut impl FnMut(News)) {
+        let DeviceStats { link_losses, link_returns, .. } = self.device.stats();
+        let link = [link_losses, link_returns];
+        if link != self.link {
+            self.link = link;
+            tell(News::Link { up: link_returns >= link_losses });
         }
     }
 

@@ -46,6 +46,12 @@ pub enum News {
     /// last life could pass for a second server's. Until then, and then until the others are met, puts are refused with
     /// [`PutError::Starting`].
     GenerationInDoubt,
+    /// The device's link was lost or came back, perhaps both in turn: its interface is down, has no carrier, is gone or too
+    /// small, or is none of that any more. The driver goes on all the same, and the device uses the link when it is back.
+    Link {
+        /// Whether frames can pass now.
+        up: bool,
+    },
     /// The channel was full, and this many news were lost. Ask for a [`Snapshot`](super::Snapshot).
     Lagged {
         /// How many.

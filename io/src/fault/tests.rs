@@ -4,7 +4,10 @@ use std::cell::Cell;
 
 use popmap_core::time::Duration as Span;
 
+use std::task::Waker;
+
 use super::*;
+use crate::device::DeviceStats;
 use crate::loopback::Loopback;
 
 /// Sends 0, 1, 2... at one a microsecond, then waits for the last; returns what arrived.

@@ -3,13 +3,14 @@
 //! Knows sockets, datagrams and what the operating system says of them. Must not know what is in a packet.
 //!
 //! A burst is received with one system call (recvmmsg), and frames of equal length to one destination leave with one
-//! (generic segmentation offload), where the system can; quinn-udp falls back by itself where it cannot. Datagrams are
-//! never fragmented: one that is too long for the network is lost and counted as
+//! (generic segmentation offload), where the system can; where it cannot, or an interface refuses, each leaves with a call
+//! of its own, and [`UdpStats`] counts that. Datagrams are never fragmented: one that is too long for the network is lost and counted as
 //! [`too_long`](DeviceStats::too_long).
 //!
 //! Needs a Unix, for waiting on the socket and the waker at once.
 
 mod config;
+mod stats;
 
 use std::io::{self, IoSliceMut};
 use std::mem;
@@ -20,10 +21,11 @@ use std::time::Duration;
 
 use popmap_core::Address;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 pub use config::{BindError, UdpConfig};
+pub use stats::UdpStats;
 
 use crate::address;
 use crate::bell::Bell;
@@ -54,6 +56,7 @@ pub struct UdpDevice {
     runs: Vec<Run>,
     next_run: usize,
     stats: DeviceStats,
+    series: UdpStats,
 }
 
 /// Consecutive frames to one destination, of equal length but for a shorter last one.
@@ -94,7 +97,18 @@ impl UdpDevice {
             runs: Vec::with_capacity(BURST),
             next_run: 0,
             stats: DeviceStats::default(),
+            series: UdpStats::default(),
         })
+    }
+
+    /// Returns the counters of system calls that carried, or could not carry, several packets.
+    #[must_use]
+    pub fn udp_stats(&self) -> UdpStats {
+        UdpStats {
+            can_segment: self.state.max_gso_segments() > 1,
+            can_coalesce: self.state.gro_segments() > 1,
+            ..self.series
+        }
     }
 
     /// Returns the socket's address.
@@ -124,17 +138,16 @@ impl UdpDevice {
     fn append(&mut self, to: SocketAddr, start: usize, len: usize) {
         let segments = self.state.max_gso_segments();
         let end = start + len;
-        match self.runs.last_mut() {
-            Some(run)
-                if run.to == to
-                    && run.end == start
-                    && len <= run.segment
-                    && (run.end - run.start) % run.segment == 0
-                    && (end - run.start) <= SERIES_MAX.min(segments * run.segment) =>
-            {
-                run.end = end;
+        let follows = |run: &&mut Run| {
+            let whole = run.end - run.start;
+            run.to == to && run.end == start && len <= run.segment && whole.is_multiple_of(run.segment)
+        };
+        match self.runs.last_mut().filter(follows) {
+            Some(run) if end - run.start <= SERIES_MAX.min(segments * run.segment) => run.end = end,
+            last => {
+                self.series.sent_singly += u64::from(last.is_some() && segments == 1);
+                self.runs.push(Run { to, start, end, segment: len, singly: false });
             }
-            _ => self.runs.push(Run { to, start, end, segment: len, singly: false }),
         }
     }
 
@@ -162,6 +175,7 @@ impl UdpDevice {
             match send(&self.socket, &self.state, &transmit) {
                 Ok(()) => {
                     self.stats.sent += len.div_ceil(run.segment) as u64;
+                    self.series.sent += u64::from(len > run.segment);
                     run.start += len;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -170,7 +184,11 @@ impl UdpDevice {
                 }
                 Err(error) if is_broken(&error) => return Err(error),
                 // The interface may not take a series, or one frame of it may be at fault.
-                Err(_) if len > run.segment => run.singly = true,
+                Err(_) if len > run.segment => {
+                    run.singly = true;
+                    // The first would have had a call anyway.
+                    self.series.sent_singly += len.div_ceil(run.segment) as u64 - 1;
+                }
                 Err(error) => {
                     count_lost(&mut self.stats, &error);
                     run.start += len;
@@ -212,6 +230,7 @@ impl Device for UdpDevice {
                 frames += 1;
                 sink(from, &[]);
             }
+            self.series.received += u64::from(meta.len > meta.stride && meta.stride > 0);
             for packet in part[..meta.len].chunks(meta.stride.max(1)) {
                 if packet.len() > self.config.payload {
                     self.stats.oversize += 1;
@@ -257,22 +276,9 @@ impl Device for UdpDevice {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let blocked = self.next_run < self.runs.len();
         let wanted = if blocked { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let mut on = [PollFd::new(&self.socket, wanted), PollFd::new(&self.bell, PollFlags::IN)];
-        let timeout = timeout.map(|timeout| Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
-        match poll(&mut on, timeout.as_ref()) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-        let [socket, bell] = on.map(|on| on.revents());
+        let came = self.bell.wait(&self.socket, wanted, timeout)?;
         // An error shows here too, and is taken by receiving.
-        self.is_dry = socket.difference(PollFlags::OUT).is_empty();
-        if !bell.is_empty() {
-            self.bell.silence();
-        }
+        self.is_dry = came.difference(PollFlags::OUT).is_empty();
         Ok(())
     }
 

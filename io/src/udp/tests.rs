@@ -75,6 +75,39 @@ fn a_run_is_refused_by_nobody_when_sent_singly() {
     assert_eq!(received, [vec![0; 10], vec![1; 10], vec![2; 5]]);
 }
 
+/// The system refuses a series that has more packets than one may have, and from then on gets none.
+#[test]
+fn a_refused_series_is_sent_singly_and_counted() {
+    let (mut left, mut right) = (device(Ipv4Addr::LOCALHOST), device(Ipv4Addr::LOCALHOST));
+    let packets: Vec<_> = (0..15).map(|n| vec![n; 100]).collect();
+    let counted = |device: &UdpDevice| (device.udp_stats().sent, device.udp_stats().sent_singly);
+    if !left.udp_stats().can_segment {
+        // Then it is so from the start.
+        send(&mut left, right.local(), &packets);
+        return assert_eq!(counted(&left), (0, 14));
+    }
+    send(&mut left, right.local(), &packets[..5]);
+    assert_eq!(counted(&left), (1, 0));
+    for (n, packet) in packets[5..10].iter().enumerate() {
+        left.filled[n * 100..][..100].copy_from_slice(packet);
+        left.append(right.local, n * 100, 100);
+    }
+    let blocked = left.flush_by(|socket, state, transmit| {
+        let too_many = Transmit { contents: &[0; 1_000], segment_size: Some(1), src_ip: None, ..*transmit };
+        let is_series = transmit.segment_size.is_some();
+        state.try_send(socket.into(), if is_series { &too_many } else { transmit })
+    });
+    assert!(!blocked.unwrap() && !left.udp_stats().can_segment);
+    assert_eq!(counted(&left), (1, 4), "the first of them had its call anyway");
+    send(&mut left, right.local(), &packets[10..]);
+    assert_eq!(counted(&left), (1, 8));
+    let received: Vec<_> = receive(&mut right, 15).into_iter().map(|(_, packet)| packet).collect();
+    assert!(received == packets);
+    assert_eq!((left.stats().sent, left.stats().lost()), (15, 0));
+    let series = right.udp_stats();
+    assert_eq!(series.received, u64::from(series.can_coalesce), "what left as one came as one");
+}
+
 #[test]
 fn longer_datagrams_are_dropped_and_empty_ones_handed_over() {
     let mut device = device(Ipv4Addr::LOCALHOST);

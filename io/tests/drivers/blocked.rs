@@ -3,12 +3,10 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::task::Waker;
 use std::thread;
-use std::time::Duration;
 
 use popmap_core::{Address, Phase};
-use popmap_io::{Burst, Device, DeviceStats, Driver, Handle, Loopback, LoopbackDevice};
+use popmap_io::{Burst, Device, Driver, Handle, Loopback, LoopbackDevice, delegate_device};
 
 use super::{StopAll, config, key, read, start, wait_for};
 
@@ -45,10 +43,6 @@ impl Balky {
 }
 
 impl Device for Balky {
-    fn receive(&mut self, sink: impl FnMut(Address, &[u8])) -> io::Result<Burst> {
-        self.device.receive(sink)
-    }
-
     fn send(&mut self, mut fill: impl FnMut(&mut [u8]) -> Option<(Address, usize)>) -> io::Result<Burst> {
         if self.refuses > 0 {
             self.refuses -= 1;
@@ -68,25 +62,7 @@ impl Device for Balky {
         Ok(Burst { frames, more: false, blocked: frames > 0 })
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.device.wait(timeout)
-    }
-
-    fn waker(&self) -> Waker {
-        self.device.waker()
-    }
-
-    fn payload(&self) -> usize {
-        self.device.payload()
-    }
-
-    fn local(&self) -> Address {
-        self.device.local()
-    }
-
-    fn stats(&self) -> DeviceStats {
-        self.device.stats()
-    }
+    delegate_device!(device: receive, wait, waker, payload, local, stats);
 }
 
 #[test]

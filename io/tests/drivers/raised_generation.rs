@@ -3,12 +3,10 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::task::Waker;
-use std::time::Duration;
 
 use popmap_core::{Address, Event, Life, Reject};
 use popmap_io::{
-    Burst, Device, DeviceStats, Driver, DriverConfig, GenerationFile, Loopback, LoopbackDevice, News,
+    Burst, Device, Driver, DriverConfig, GenerationFile, Loopback, LoopbackDevice, News, delegate_device,
 };
 
 use super::{config, key, start, wait_for};
@@ -22,10 +20,6 @@ struct Witness {
 }
 
 impl Device for Witness {
-    fn receive(&mut self, sink: impl FnMut(Address, &[u8])) -> io::Result<Burst> {
-        self.device.receive(sink)
-    }
-
     fn send(&mut self, mut fill: impl FnMut(&mut [u8]) -> Option<(Address, usize)>) -> io::Result<Burst> {
         let Self { device, file, told } = self;
         device.send(|frame| {
@@ -38,25 +32,7 @@ impl Device for Witness {
         })
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.device.wait(timeout)
-    }
-
-    fn waker(&self) -> Waker {
-        self.device.waker()
-    }
-
-    fn payload(&self) -> usize {
-        self.device.payload()
-    }
-
-    fn local(&self) -> Address {
-        self.device.local()
-    }
-
-    fn stats(&self) -> DeviceStats {
-        self.device.stats()
-    }
+    delegate_device!(device: receive, wait, waker, payload, local, stats);
 }
 
 /// A folder for one test, gone behind it.
