@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use popmap_core::time::Duration;
 
+use crate::io::Io;
 use crate::origins::ORIGINS_MAX as KEYS_MAX;
 
 const SERVERS: std::ops::RangeInclusive<usize> = 2..=64;
@@ -17,16 +18,21 @@ const LOSS_MAX: f64 = 20.0;
 /// Each server is real: a gossip thread with a UDP socket of its own on loopback (127.0.1.1 and on), a thread that checks
 /// over HTTP the origins it owns, and a map. The origins are as real: one listener on the loopback interface answers HTTP
 /// for tens of thousands of addresses in 127.0.0.0/8. Needs Linux, and no privileges. Afterwards the same is played in
-/// virtual time, where a busy machine does not show. Ends with a table of what was measured; the exit code is 0 when
+/// virtual time, where a busy machine does not show. With `--io raw`, `xdp`, `dpdk` or `mixed` each server is a process in
+/// a network namespace of its own, on a virtual wire to a bridge; nothing of it is left afterwards. Ends with a table of what was measured; the exit code is 0 when
 /// everything converged and every guarantee held, 1 when not, 2 for a bad command line or file, 130 after Ctrl-C.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "pop", version, max_term_width = 100)]
 pub struct Args {
-    /// Servers in the PoP: 2 to 64 [default: 64, with --quick 16]
+    /// What carries packets between servers
+    #[arg(long, value_enum, value_name = "DEVICE", default_value_t = Io::Udp)]
+    pub io: Io,
+
+    /// Servers in the PoP: 2 to 64 [default: 64, with --quick 16; 8 on devices other than udp]
     #[arg(long, value_name = "N", value_parser = servers, allow_negative_numbers = true)]
     servers: Option<usize>,
 
-    /// Origins of our own, each a key in the map: 1 to 1,000,000 [default: 50,000, with --quick 5,000]
+    /// Origins of our own, each a key in the map: 1 to 1,000,000 [default: 50,000, with --quick 5,000; 10,000 and 2,000 on devices other than udp]
     #[arg(long, value_name = "N", value_parser = keys, allow_negative_numbers = true, conflicts_with = "origins")]
     keys: Option<usize>,
 
@@ -51,6 +57,8 @@ pub struct Args {
     pub seed: u64,
 
     /// Write every packet to this file, for Wireshark: some 10 MB a second at full size
+    ///
+    /// On devices other than udp there is a file for each life of each server: out.pcap becomes out-s3-1.pcap, and so on.
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
 
@@ -70,12 +78,21 @@ pub struct Args {
 impl Args {
     /// Returns the number of servers.
     pub fn servers(&self) -> usize {
-        self.servers.unwrap_or(if self.quick { 16 } else { 64 })
+        self.servers.unwrap_or(match (self.io.is_isolated(), self.quick) {
+            (true, _) => 8,
+            (false, true) => 16,
+            (false, false) => 64,
+        })
     }
 
     /// Returns the number of origins.
     pub fn keys(&self) -> usize {
-        self.keys.unwrap_or(if self.quick { 5_000 } else { 50_000 })
+        self.keys.unwrap_or(match (self.io.is_isolated(), self.quick) {
+            (true, true) => 2_000,
+            (true, false) => 10_000,
+            (false, true) => 5_000,
+            (false, false) => 50_000,
+        })
     }
 
     /// Returns how often each origin is checked.
@@ -147,6 +164,18 @@ mod tests {
         assert_eq!((quick.servers(), quick.keys(), quick.loss_ppm()), (16, 7, 5_000));
         assert_eq!(quick.interval(), Duration::from_secs(2));
         assert_eq!(parse(&["--interval", "2.5"]).unwrap().interval(), Duration::from_millis(2_500));
+    }
+
+    #[test]
+    fn a_device_is_chosen_by_name_and_makes_the_pop_smaller() {
+        for (name, io) in [("raw", Io::Raw), ("xdp", Io::Xdp), ("dpdk", Io::Dpdk), ("mixed", Io::Mixed)] {
+            let args = parse(&["--io", name]).unwrap();
+            assert_eq!((args.io, args.io.name(), args.servers(), args.keys()), (io, name, 8, 10_000));
+        }
+        assert_eq!(parse(&["--io", "raw", "--quick"]).unwrap().keys(), 2_000);
+        assert_eq!(parse(&[]).unwrap().io, Io::Udp);
+        let error = parse(&["--io", "ether"]).unwrap_err();
+        assert!(error.contains("ether") && error.contains("udp, raw, xdp, dpdk, mixed"), "{error}");
     }
 
     #[test]

@@ -12,13 +12,17 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use popmap_core::map::TypedReader;
 use popmap_core::rng::Rng;
-use popmap_core::{Key, Lookup};
+use popmap_core::time::Duration as Span;
+use popmap_core::{Key, Lookup, Reader, SlotSet};
 
 use crate::health::Health;
 use crate::measure::{Stopwatch, Times};
+use crate::plan::Plan;
 
 /// Lookups of a batch. One more is timed by itself.
 const BATCH: u64 = 1_024;
+/// A record is fresh for so many parts in two of an interval.
+const FRESH_HALVES: u64 = 3;
 /// The niceness of the lowest priority.
 const NICE: i32 = 19;
 
@@ -36,24 +40,14 @@ impl Board {
         self.filled.store(true, Ordering::SeqCst);
     }
 
-    /// Returns what ends the workers when it is dropped.
-    pub fn ending(&self) -> Ending<'_> {
-        Ending(self)
+    /// Ends the workers.
+    pub fn end(&self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 
     /// Returns the lookups in the map so far.
     pub fn lookups(&self) -> u64 {
         self.lookups.load(Ordering::Relaxed)
-    }
-}
-
-/// Ends the workers when it is dropped.
-#[derive(Debug)]
-pub struct Ending<'b>(&'b Board);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -78,7 +72,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn new() -> Self {
+    /// Has seen nothing yet.
+    pub fn new() -> Self {
         Self {
             lookups: 0,
             busy: 0,
@@ -116,6 +111,13 @@ impl Seen {
     pub fn answered(&self) -> Option<f64> {
         (self.lookups > 0).then(|| 1.0 - (self.busy + self.missing) as f64 / self.lookups as f64)
     }
+}
+
+/// Returns the fraction of all origins whose record is fresh and whose author is live.
+pub fn harvest(reader: &Reader<'_>, live: SlotSet, plan: &Plan) -> f64 {
+    let max_age = Span(plan.calendar.interval().0 / 2 * FRESH_HALVES);
+    let harvest = reader.harvest(reader.heartbeat(), max_age, live);
+    harvest.fraction().map_or(0.0, |fraction| fraction * harvest.keys as f64 / plan.keys.len() as f64)
 }
 
 /// Looks up origins, drawn at random, until the board says stop. Figures are kept once the map has been filled.

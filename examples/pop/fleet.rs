@@ -20,7 +20,7 @@ use mio::net::TcpListener;
 use mio::{Interest, Poll, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::origins::{Origin, OriginId, Target};
+use crate::origins::{Origin, OriginId};
 use server::{LISTENER, Server, WAKE};
 
 /// Connections that the system accepts for us while we are busy.
@@ -103,12 +103,9 @@ impl Fleet {
         Ok(Self { shared, port, waker, thread: Some(thread) })
     }
 
-    /// Returns where to connect to for `target`.
-    pub fn address(&self, target: &Target) -> SocketAddr {
-        match *target {
-            Target::Fleet(ip) => (ip, self.port).into(),
-            Target::Other(address) => address,
-        }
+    /// Returns the port that all its origins have.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Sets how an origin fares from now on.

@@ -13,16 +13,17 @@ use crate::view::{grouped, millis};
 
 /// Returns the table, a line each.
 pub fn table(report: &Report) -> Vec<String> {
+    let here_over = format!("over {}, here", report.io.title());
     let mut lines =
-        vec![format!("{:<30}{:<44}{:<40}{}", "", "over UDP, here", "in virtual time", "should be at most")];
+        vec![format!("{:<30}{:<44}{:<40}{}", "", here_over, "in virtual time", "should be at most")];
     let mut row = |name: &str, cells: [Option<String>; 2], most: &str| {
         if cells.iter().any(Option::is_some) {
-            let [udp, simulated] = cells.map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
-            lines.push(format!("  {name:<28}{udp:<44}{simulated:<40}{most}").trim_end().to_owned());
+            let [live, simulated] = cells.map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
+            lines.push(format!("  {name:<28}{live:<44}{simulated:<40}{most}").trim_end().to_owned());
         }
     };
     let both =
-        |of: &dyn Fn(&Figures) -> Option<String>| [of(&report.udp), report.simulated.as_ref().and_then(of)];
+        |of: &dyn Fn(&Figures) -> Option<String>| [of(&report.live), report.simulated.as_ref().and_then(of)];
     let here = |cell: Option<String>| [cell, None];
     let time = |of: fn(&Figures) -> Option<u64>| both(&|figures| of(figures).map(millis));
     let spread = |of: fn(&Figures) -> Option<Quantiles>| both(&|figures| of(figures).map(quantiles));
@@ -36,6 +37,7 @@ pub fn table(report: &Report) -> Vec<String> {
     row("its origins checked again", spread(|f| f.takeover), &millis(TAKEOVER_MAX));
     row("back with all records", here(report.rejoin.map(quantiles)), "");
     row("false deaths", both(&|f| Some(f.false_deaths.to_string())), "0");
+    row("back with its link", here(report.relink.map(quantiles)), "");
     row("partition healed, all equal", here(report.heal_ns.map(millis)), "");
     let redundancy = both(&|f| f.redundancy.map(|x| format!("{x:.3} received per applied")));
     row("redundancy", redundancy, &format!("{REDUNDANCY_MAX}"));
@@ -81,6 +83,7 @@ pub fn json(report: &Report) -> String {
     let texts =
         |texts: &[String]| format!("[{}]", texts.iter().map(|t| string(t)).collect::<Vec<_>>().join(","));
     let mut members = vec![
+        ("io", string(report.io.name())),
         ("servers", report.servers.to_string()),
         ("keys", report.keys.to_string()),
         ("interval_s", number(Some(report.interval_s))),
@@ -95,10 +98,11 @@ pub fn json(report: &Report) -> String {
             ]),
         ),
     ];
-    members.extend(figures(&report.udp));
+    members.extend(figures(&report.live));
     members.extend([
         ("rejoin_ms", times(report.rejoin)),
         ("heal_ms", ms(report.heal_ns)),
+        ("relink_ms", times(report.relink)),
         ("lossy_redundancy", number(report.lossy.map(|(redundancy, _)| redundancy))),
         ("lossy_propagation_ms", times(report.lossy.map(|(_, q)| q))),
         (

@@ -8,8 +8,12 @@
 //! | `origins`, `fleet` | which origins there are; the servers that answer for them over HTTP |
 //! | `health` | the record: 24 bytes through the typed view |
 //! | `assignment`, `schedule`, `prober` | what a server owns, when it checks it, and how |
-//! | `live` | the servers: a driver with a UDP socket, and checks, on a thread each |
-//! | `world`, `propagation` | what all of them share, and the books that are kept on them |
+//! | `plan` | what every server knows from the start |
+//! | `server` | one server: a driver with a device, and checks, on a thread each |
+//! | `pop`, `io` | what can be done to servers, wherever they run; what carries their packets |
+//! | `threads` | all servers in this process, with UDP sockets |
+//! | `processes` | each server in a process and a network namespace of its own, on any device |
+//! | `world`, `propagation` | what is around the servers, and the books that are kept on them |
 //! | `dataplane` | the readers |
 //! | `story` | what happens, in phases |
 //! | `simulated` | the servers again, in virtual time |
@@ -23,46 +27,53 @@ mod assignment;
 mod dataplane;
 mod fleet;
 mod health;
+mod io;
 mod layout;
-mod live;
 mod measure;
 mod origins;
 mod panel;
+mod plan;
+mod pop;
 mod prober;
+mod processes;
 mod propagation;
 mod report;
 mod schedule;
+mod server;
 mod simulated;
 mod stage;
 mod stop;
 mod storage;
 mod story;
+mod threads;
 mod view;
 mod world;
 
 use std::fs::File;
-use std::io;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use clap::Parser;
+use popmap_core::Key;
 use popmap_io::{Pcap, wall_clock};
 
 use args::Args;
-use dataplane::{Board, Seen};
 use fleet::Fleet;
 use health::Health;
-use live::{Pop, Setup};
 use measure::{Clock, Stopwatch};
 use origins::Origin;
+use plan::Plan;
+use pop::READ_AT;
+use processes::{Network, Processes, enter, serve};
 use report::Report;
-use schedule::Calendar;
 use stage::Stage;
 use stop::Stop;
 use storage::Storage;
-use story::{Pace, READ_AT, Story};
+use story::{Pace, Story};
+use threads::Threads;
 use view::{View, count};
 use world::World;
 
@@ -73,24 +84,27 @@ const INTERVALS: u64 = 3;
 /// Files that a run at full size has open at most, sockets among them.
 const FILES: u64 = 8_192;
 
-/// Exit codes: a file that is no good, as for a bad command line; and Ctrl-C, as of a program that the signal ends.
-const BAD_FILE: u8 = 2;
+/// Exit codes: a file or a choice that is no good, as for a bad command line; and Ctrl-C, as of a program that the signal
+/// ends.
+const BAD: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(&args) {
-        Ok(report) if report.is_good() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+    if serve::is_server() {
+        raise_file_limit();
+        return serve::run();
+    }
+    match run(&Args::parse()) {
+        Ok(code) => code,
         Err(Stop::Interrupted) => {
             eprintln!("interrupted");
             ExitCode::from(INTERRUPTED)
         }
         // Whoever read our output has had enough of it.
-        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        Err(stop @ (Stop::Origins(_) | Stop::Capture(..))) => {
+        Err(Stop::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(stop @ (Stop::Origins(_) | Stop::Capture(..) | Stop::Missing(_))) => {
             eprintln!("error: {stop}");
-            ExitCode::from(BAD_FILE)
+            ExitCode::from(BAD)
         }
         Err(stop) => {
             eprintln!("error: {stop}");
@@ -99,25 +113,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<Report, Stop> {
+fn run(args: &Args) -> Result<ExitCode, Stop> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).map_err(Stop::Signal)?;
     }
-    raise_file_limit();
-    let stopwatch = Stopwatch::calibrate();
+    if args.io.needs_dpdk() && !cfg!(feature = "dpdk") {
+        return Err(processes::without_dpdk(args.io));
+    }
     let origins: Arc<[Origin]> = match &args.origins {
         Some(file) => origins::read(file).map_err(Stop::Origins)?,
         None => origins::generated(args.keys()),
     }
     .into();
-    let pcap = args.pcap.as_ref().map(|path| {
-        let failed = |error| Stop::Capture(path.clone(), error);
-        File::create(path).and_then(|file| Pcap::new(file, wall_clock)).map_err(failed)
-    });
-    let pcap = pcap.transpose()?;
+    if args.io.is_isolated() {
+        if !enter::is_inside() {
+            return enter::run(args.io, &interrupted);
+        }
+        enter::end_with_outside(&interrupted);
+    }
+    raise_file_limit();
+    let report = tell(args, &origins, &interrupted)?;
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Tells the whole story, and concludes it.
+fn tell(args: &Args, origins: &Arc<[Origin]>, interrupted: &AtomicBool) -> Result<Report, Stop> {
+    let stopwatch = Stopwatch::calibrate();
     let kills = KILLS[usize::from(args.quick)];
     let mut report = Report {
+        io: args.io,
         servers: args.servers(),
         keys: origins.len(),
         interval_s: args.interval().as_millis() as f64 / 1e3,
@@ -125,29 +150,28 @@ fn run(args: &Args) -> Result<Report, Stop> {
         map_bytes: 8 * Storage::words(origins.len()),
         ..Report::default()
     };
-    let mut stage = Stage::new(View::new(args.plain)?, &interrupted);
+    let mut stage = Stage::new(View::new(args.plain)?, interrupted);
     introduce(&mut stage, args, origins.len())?;
     {
-        let clock = Clock::start();
-        let calendar = Calendar::new(origins.len(), args.interval(), args.seed);
-        let fleet = Fleet::start(Arc::clone(&origins), clock.epoch).map_err(Stop::Fleet)?;
-        let world = World::new(clock, Arc::clone(&origins), calendar, fleet);
-        let mut storage = Storage::new(args.servers() + kills, origins.len());
-        let setup = Setup {
-            servers: args.servers(),
-            loss_ppm: args.loss_ppm(),
-            seed: args.seed,
-            pcap: pcap.clone(),
-            stopwatch,
+        // Before the origins' server: it answers on the loopback interface of the namespace that it is in.
+        let network = match args.io.is_isolated() {
+            true => Some(Network::build(args.io, args.servers())?),
+            false => None,
         };
+        let clock = Clock::start();
+        let fleet = Fleet::start(Arc::clone(origins), clock.epoch).map_err(Stop::Fleet)?;
+        let plan = Plan::new(clock, Arc::clone(origins), args.interval(), args.seed, fleet.port());
+        let world = &World::new(plan, fleet);
         let pace = Pace { intervals: INTERVALS, kills, loss_ppm: args.loss_ppm() };
-        play(&mut stage, &world, &mut storage, setup, pace, &mut report)?;
+        match network {
+            Some(network) => thread::scope(|scope| {
+                let pop = Processes::start(scope, world, network, in_processes(args))?;
+                Story::new(&mut stage, world, pop, &mut report, pace).play()
+            })?,
+            None => in_threads(args, &mut stage, world, kills, stopwatch, &mut report, pace)?,
+        }
     }
-    if let Some((pcap, path)) = pcap.zip(args.pcap.as_ref()) {
-        let packets = pcap.finish().map_err(|error| Stop::Capture(path.clone(), error))?;
-        stage.say(format_args!("{} in {}", count(packets as usize, "packet"), path.display()))?;
-    }
-    let keys: Arc<[popmap_core::Key]> = origins.iter().map(|origin| origin.key).collect();
+    let keys: Arc<[Key]> = origins.iter().map(|origin| origin.key).collect();
     report.simulated = Some(simulated::play(&mut stage, args, &keys, stopwatch, &mut report)?);
     report.wall_s = stage.elapsed().as_secs_f64();
     report.judge();
@@ -155,31 +179,48 @@ fn run(args: &Args) -> Result<Report, Stop> {
     Ok(report)
 }
 
-/// Plays the story over UDP, with the data plane beside it.
-fn play<'env>(
+fn in_processes(args: &Args) -> processes::Settings {
+    processes::Settings {
+        io: args.io,
+        servers: args.servers(),
+        loss_ppm: args.loss_ppm(),
+        seed: args.seed,
+        origins: args.origins.clone(),
+        pcap: args.pcap.clone(),
+    }
+}
+
+fn in_threads(
+    args: &Args,
     stage: &mut Stage<'_>,
-    world: &'env World,
-    storage: &'env mut Storage,
-    setup: Setup,
-    pace: Pace,
+    world: &World,
+    kills: usize,
+    stopwatch: Stopwatch,
     report: &mut Report,
+    pace: Pace,
 ) -> Result<(), Stop> {
-    let (board, stopwatch, seed) = (&Board::default(), setup.stopwatch, setup.seed);
+    let pcap = args.pcap.as_ref().map(|path| {
+        let failed = |error| Stop::Capture(path.clone(), error);
+        File::create(path).and_then(|file| Pcap::new(file, wall_clock)).map_err(failed)
+    });
+    let pcap = pcap.transpose()?;
+    let mut storage = Storage::new(args.servers() + kills, world.plan.keys.len());
+    let settings = threads::Settings {
+        servers: args.servers(),
+        loss_ppm: args.loss_ppm(),
+        seed: args.seed,
+        pcap: pcap.clone(),
+        stopwatch,
+    };
     thread::scope(|scope| {
-        let pop = Pop::start(scope, world, storage.iter_mut(), setup)?;
-        // However the story ends, even by a panic: the workers must end with it.
-        let ending = board.ending();
-        let reader = live::typed(pop.reader(READ_AT).expect("it has just been started"));
-        let worker = thread::Builder::new().name("dataplane".into());
-        let worker = worker
-            .spawn_scoped(scope, move || dataplane::work(reader, &world.keys, board, seed, stopwatch))
-            .map_err(Stop::Thread)?;
-        Story::new(stage, pop, board, report, pace).play()?;
-        drop(ending);
-        report.reads =
-            Some(worker.join().expect("a reader does not panic")).filter(|seen: &Seen| seen.lookups > 0);
-        Ok(())
-    })
+        let pop = Threads::start(scope, world, storage.iter_mut(), settings)?;
+        Story::new(stage, world, pop, report, pace).play()
+    })?;
+    if let Some((pcap, path)) = pcap.zip(args.pcap.as_ref()) {
+        let packets = pcap.finish().map_err(|error| Stop::Capture(path.clone(), error))?;
+        stage.say(format_args!("{} in {}", count(packets as usize, "packet"), path.display()))?;
+    }
+    Ok(())
 }
 
 /// Raises the limit of open files as far as we need and may. Where that is too low for a check, the check is put off.
@@ -201,10 +242,18 @@ fn introduce(stage: &mut Stage<'_>, args: &Args, origins: usize) -> Result<(), S
     stage.line(&format!(
         "popmap: {servers} servers, {origins}, each checked every {interval} s, {loss} % of packets lost, seed {seed}"
     ))?;
+    let place = match args.io.is_isolated() {
+        true => format!(
+            "Each server is a process in a network namespace of its own, on a wire to a bridge, over {}, with a gossip \
+             thread and a thread of HTTP checks",
+            args.io.title()
+        ),
+        false => "Each server has a UDP socket, a gossip thread and a thread of HTTP checks".to_owned(),
+    };
     stage.paragraph(&format!(
-        "Each server has a UDP socket, a gossip thread and a thread of HTTP checks; the origins answer on addresses of \
-         127.0.0.0/8. A thread of a data plane looks origins up in the map of {READ_AT} all along, at the lowest priority; \
-         each {}-byte record proves itself whole. At full size this takes about three minutes.",
+        "{place}; the origins answer on addresses of 127.0.0.0/8. A thread of a data plane looks origins up in the map of \
+         {READ_AT} all along, at the lowest priority; each {}-byte record proves itself whole. At full size this takes \
+         about three minutes.",
         size_of::<Health>()
     ))
 }

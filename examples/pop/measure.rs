@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use popmap_core::Stats;
 use popmap_core::wire::{Header, Kind};
+use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 
-/// Bytes of the IPv4 and UDP headers that each packet would have on a real wire.
-const HEADERS: u64 = 28;
+/// Bytes of the IPv4 and UDP headers that a packet has.
+pub const UDP_HEADERS: u64 = 28;
 
-/// The counters of all lives of all servers, added up.
-#[derive(Clone, Copy, Default, Debug)]
+/// Counters of lives of servers, added up.
+#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Totals {
     /// Records that came in deltas and pushes.
     pub received: u64,
@@ -33,18 +34,31 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Adds one life's counters.
-    pub fn add(&mut self, stats: &Stats) {
+    /// Returns those of a node whose packets have so many bytes of headers.
+    pub fn of(stats: &Stats, headers: u64) -> Self {
         let sent: u64 = stats.sent.iter().sum();
         let rejected: u64 = stats.rejected.iter().sum();
         let taken: u64 = stats.received.iter().sum();
-        self.received += stats.map.records_received;
-        self.applied += stats.map.records_applied;
-        self.puts += stats.map.puts;
-        self.packets += sent;
-        self.bytes += stats.sent_bytes + stats.received_bytes + HEADERS * (sent + taken + rejected);
-        self.mends += stats.map.mends_started_unmet + stats.map.mends_slot_conflict;
-        self.mends_unknown += stats.map.mends_unknown;
+        Self {
+            received: stats.map.records_received,
+            applied: stats.map.records_applied,
+            puts: stats.map.puts,
+            packets: sent,
+            bytes: stats.sent_bytes + stats.received_bytes + headers * (sent + taken + rejected),
+            mends: stats.map.mends_started_unmet + stats.map.mends_slot_conflict,
+            mends_unknown: stats.map.mends_unknown,
+        }
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.applied += other.applied;
+        self.puts += other.puts;
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.mends += other.mends;
+        self.mends_unknown += other.mends_unknown;
     }
 
     /// Returns what was added since `earlier`.
@@ -80,6 +94,18 @@ impl Times {
     /// Adds one time.
     pub fn record(&mut self, ns: u64) {
         self.0.saturating_record(ns);
+    }
+
+    /// Iterates the times, to three digits, with how often each was recorded.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()))
+    }
+
+    /// Returns the distribution with these counts.
+    pub fn from_counts(counts: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        let mut times = Self::new();
+        counts.into_iter().for_each(|(ns, count)| times.0.saturating_record_n(ns, count));
+        times
     }
 
     /// Adds all of another distribution.
@@ -119,6 +145,17 @@ impl Clock {
     /// Begins now.
     pub fn start() -> Self {
         Self { epoch: Instant::now() }
+    }
+
+    /// Returns the clock that [`reading`](Self::reading) was asked of, in this or another process of the machine.
+    pub fn from_reading(reading_ns: u64) -> Self {
+        let since = monotonic_ns().saturating_sub(reading_ns);
+        Self { epoch: Instant::now() - Duration::from_nanos(since) }
+    }
+
+    /// Returns when the beginning was, on the machine's monotonic clock.
+    pub fn reading(&self) -> u64 {
+        monotonic_ns() - nanos(self.epoch.elapsed())
     }
 
     /// Returns the time now.
@@ -193,6 +230,11 @@ fn kind(packet: &[u8]) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| *kind as u8 == header.kind)
 }
 
+fn monotonic_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    nanos(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
 fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -200,6 +242,24 @@ fn nanos(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_is_the_same_in_another_process() {
+        let clock = Clock::start();
+        let other = Clock::from_reading(clock.reading());
+        let (before, between, after) = (clock.now_ns(), other.now_ns(), clock.now_ns());
+        // Two readings of each, a system call apart.
+        assert!(between + 1_000_000 > before && between < after + 1_000_000);
+    }
+
+    #[test]
+    fn counts_make_the_same_distribution() {
+        let mut times = Times::new();
+        (1..=5_000).for_each(|n| times.record(n * n));
+        let copy = Times::from_counts(times.counts());
+        assert_eq!((copy.quantiles(), copy.len()), (times.quantiles(), times.len()));
+        assert_eq!(copy.counts().collect::<Vec<_>>(), times.counts().collect::<Vec<_>>());
+    }
 
     #[test]
     fn quantiles_of_known_times() {

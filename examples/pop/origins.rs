@@ -38,6 +38,16 @@ pub enum Target {
     Other(SocketAddr),
 }
 
+impl Target {
+    /// Returns where to connect to, if the fleet has this port.
+    pub fn address(&self, fleet_port: u16) -> SocketAddr {
+        match *self {
+            Self::Fleet(ip) => (ip, fleet_port).into(),
+            Self::Other(address) => address,
+        }
+    }
+}
+
 /// An origin, and how to ask for its health.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Origin {

@@ -4,16 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use popmap_core::Phase;
-
-use crate::dataplane::Board;
-use crate::live::Pop;
 use crate::measure::Totals;
-use crate::story::READ_AT;
+use crate::pop::{Pop, READ_AT};
 use crate::view::{bar, grouped};
-
-/// A record is fresh for so many parts in two of an interval.
-const FRESH_HALVES: u64 = 3;
 
 /// What the last panel showed, for figures per second.
 #[derive(Debug)]
@@ -31,24 +24,13 @@ pub struct Panel {
 }
 
 impl Panel {
-    /// Returns the fraction of origins whose record is fresh and whose author is live, at the server that is read; 0 when
-    /// it knows of none.
-    pub fn harvest(&self, pop: &Pop<'_, '_>) -> f64 {
-        let Some((reader, status)) = pop.reader(READ_AT).zip(pop.status(READ_AT)) else { return 0.0 };
-        let max_age = popmap_core::time::Duration(pop.world.calendar.interval().0 / 2 * FRESH_HALVES);
-        let harvest = reader.harvest(reader.heartbeat(), max_age, status.live);
-        harvest
-            .fraction()
-            .map_or(0.0, |fraction| fraction * harvest.keys as f64 / pop.world.keys.len() as f64)
-    }
-
     /// Returns the panel's lines.
-    pub fn draw(&mut self, phase: &str, elapsed: Duration, pop: &Pop<'_, '_>, board: &Board) -> Vec<String> {
+    pub fn draw(&mut self, phase: &str, elapsed: Duration, pop: &impl Pop) -> Vec<String> {
         let next = Shown {
             at: Instant::now(),
             totals: pop.totals(),
-            checks: pop.world.checks().iter().map(|&n| u64::from(n)).sum(),
-            lookups: board.lookups(),
+            checks: pop.world().checks().iter().map(|&n| u64::from(n)).sum(),
+            lookups: pop.lookups(),
         };
         let before = self.shown.replace(next);
         let Some((shown, before)) = self.shown.as_ref().zip(before) else { return Vec::new() };
@@ -56,8 +38,8 @@ impl Panel {
         let rate = |n: u64| grouped((n as f64 / seconds).round() as u64);
         let moved = shown.totals.since(&before.totals);
         let servers = pop.running().len();
-        let keys = pop.world.keys.len();
-        let present: usize = pop.readers().map(|reader| reader.len().min(keys)).sum();
+        let keys = pop.world().plan.keys.len();
+        let present: usize = pop.records().into_iter().map(|records| records.min(keys)).sum();
         let share = present as f64 / (servers * keys).max(1) as f64;
         vec![
             String::new(),
@@ -73,18 +55,18 @@ impl Panel {
             format!(
                 "             {} lookups by the data plane at {READ_AT}; harvest there {:.1} %",
                 rate(shown.lookups - before.lookups),
-                self.harvest(pop) * 100.0
+                pop.harvest() * 100.0
             ),
         ]
     }
 }
 
 /// Returns a character for each server.
-fn faces(pop: &Pop<'_, '_>) -> String {
+fn faces(pop: &impl Pop) -> String {
     let running = pop.running();
     let face = |slot| match pop.status(slot) {
         None => '.',
-        Some(status) if !matches!(status.phase, Phase::Active { .. }) => 's',
+        Some(status) if !status.is_active => 's',
         // Somebody is held dead or not known yet.
         Some(status) if status.live != running => '+',
         Some(_) => '#',

@@ -78,10 +78,20 @@ impl Propagation {
         if !SlotSet::from_bits(self.wanted.load(Ordering::Relaxed)).contains(slot) {
             return;
         }
+        self.note(slot, now_ns, |key, at_ns| knows(reader, key, at_ns));
+    }
+
+    /// Takes note of a server that looked by itself: at `now_ns` it knew the write of the check of `key` that ended at
+    /// `at_ns`.
+    pub fn knows(&self, slot: Slot, now_ns: u64, key: Key, at_ns: u64) {
+        self.note(slot, now_ns, |of, ended_ns| of == key && ended_ns <= at_ns);
+    }
+
+    /// Takes note that the server in `slot` knows those writes, by key and end of their check, of which `knows` is true.
+    fn note(&self, slot: Slot, now_ns: u64, knows: impl Fn(Key, u64) -> bool) {
         let books = &mut *lock(&self.books);
         for sample in books.pending.iter_mut().filter(|sample| sample.missing.contains(slot)) {
-            let knows = reader.get(sample.key).is_ok_and(|(found, _)| found.checked_at().0 >= sample.at_ns);
-            if knows {
+            if knows(sample.key, sample.at_ns) {
                 sample.missing.remove(slot);
                 let took = now_ns.saturating_sub(sample.at_ns);
                 books.to_one.record(took);
@@ -100,4 +110,9 @@ impl Propagation {
         let to_one = std::mem::replace(&mut books.to_one, Times::new());
         (to_one, std::mem::replace(&mut books.to_all, Times::new()))
     }
+}
+
+/// Whether a map has the write of the check of `key` that ended at `at_ns`, or a later one.
+pub fn knows(reader: &TypedReader<'_, Health>, key: Key, at_ns: u64) -> bool {
+    reader.get(key).is_ok_and(|(found, _)| found.checked_at().0 >= at_ns)
 }

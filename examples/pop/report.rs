@@ -3,6 +3,7 @@
 //! Knows the guarantees. Must not know how figures came about, nor how they are laid out.
 
 use crate::dataplane::Seen;
+use crate::io::Io;
 use crate::measure::Times;
 use crate::view::millis;
 
@@ -25,7 +26,7 @@ pub const TAKEOVER_MAX: u64 = 3_000_000_000;
 /// An idle table's lookups a second over the map's.
 pub const IDLE_RATIO_MAX: f64 = 1.5;
 
-/// What is measured alike over UDP and in virtual time. What could not be measured is `None`.
+/// What is measured alike over a network and in virtual time. What could not be measured is `None`.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     /// Mass start until every server may write and all agree who is live, in nanoseconds.
@@ -73,8 +74,10 @@ pub struct Report {
     pub loss_ppm: u32,
     /// Bytes of one server's map.
     pub map_bytes: usize,
-    /// Over UDP, by the wall clock of this machine.
-    pub udp: Figures,
+    /// What carries packets.
+    pub io: Io,
+    /// Over that, by the wall clock of this machine.
+    pub live: Figures,
     /// In virtual time, where a busy machine does not show.
     pub simulated: Option<Figures>,
     /// Checks of one origin in one interval, counted where they arrived: least, mean, most.
@@ -83,6 +86,8 @@ pub struct Report {
     pub rejoin: Option<Quantiles>,
     /// Partition healed until all were equal.
     pub heal_ns: Option<u64>,
+    /// A link that was gone comes back, until all others hold its server live.
+    pub relink: Option<Quantiles>,
     /// With a tenth of all packets lost: records received over records applied, and check until all knew.
     pub lossy: Option<(f64, Quantiles)>,
     /// What the data plane saw.
@@ -160,7 +165,7 @@ impl Report {
     /// Holds the figures against the guarantees. What hangs on the speed of the machine is only noted where it was
     /// measured by the wall clock; in virtual time it has to hold.
     pub fn judge(&mut self) {
-        let (slow, wrong) = self.udp.judge();
+        let (slow, wrong) = self.live.judge();
         self.missed.extend(slow);
         self.failures.extend(wrong);
         if let Some(simulated) = &self.simulated {
@@ -213,7 +218,7 @@ mod tests {
         let mut report = Report { converged: true, keys: 1, ..Report::default() };
         report.judge();
         assert!(report.is_good());
-        report.udp = Figures {
+        report.live = Figures {
             redundancy: Some(2.5),
             redundancy_of: STREAM_MIN,
             mends_unknown: 1,
@@ -232,7 +237,7 @@ mod tests {
     fn what_is_slow_in_virtual_time_is_wrong() {
         let slow = Quantiles { p50: 1, p99: FAILURE_MAX + 1, max: TAKEOVER_MAX + 1, count: 1 };
         let figures = Figures { failure: Some(slow), takeover: Some(slow), ..Figures::default() };
-        let mut report = Report { converged: true, udp: figures.clone(), ..Report::default() };
+        let mut report = Report { converged: true, live: figures.clone(), ..Report::default() };
         report.judge();
         assert!(report.is_good() && report.missed.len() == 2, "{report:?}");
         report.simulated = Some(figures);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use popmap_core::rng::Rng;
 use popmap_core::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
 use crate::origins::OriginId;
@@ -21,7 +22,7 @@ const RUSH: u64 = 6_000;
 const BREATH: u64 = 50;
 
 /// Which checks are made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Checks {
     /// None: the story looks at the map alone.
     Paused,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use popmap_core::ConfigError;
+use popmap_core::{ConfigError, Slot};
 use popmap_io::{BindError, StartError};
 
 use crate::fleet;
@@ -37,6 +37,16 @@ pub enum Stop {
     Thread(io::Error),
     /// A server's device failed.
     Device(io::Error),
+    /// Something that this choice takes is not there.
+    Missing(String),
+    /// The network of the servers does not obey.
+    Network(String),
+    /// A server's device cannot be opened.
+    Open(String),
+    /// A process cannot be had.
+    Process(io::Error),
+    /// A server's process fails.
+    Server(Slot, String),
 }
 
 impl From<io::Error> for Stop {
@@ -61,6 +71,10 @@ impl fmt::Display for Stop {
                 write!(f, "cannot start one more server: {error}; `ulimit -n -u` shows the limits")
             }
             Self::Device(error) => write!(f, "a server's device failed: {error}"),
+            Self::Missing(what) | Self::Open(what) => f.write_str(what),
+            Self::Network(what) => write!(f, "cannot make the servers' network: {what}"),
+            Self::Process(error) => write!(f, "cannot start a process: {error}"),
+            Self::Server(slot, why) => write!(f, "the server in {slot}: {why}"),
         }
     }
 }

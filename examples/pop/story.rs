@@ -7,18 +7,18 @@ mod phases;
 use std::thread::sleep;
 use std::time::Duration;
 
+use popmap_core::SlotSet;
 use popmap_core::time::Duration as Span;
-use popmap_core::{Phase, Slot, SlotSet};
 
-use crate::dataplane::Board;
-use crate::live::Pop;
 use crate::measure::Totals;
 use crate::panel::Panel;
+use crate::pop::Pop;
 use crate::report::{Quantiles, Report};
 use crate::schedule::Checks;
 use crate::stage::Stage;
 use crate::stop::Stop;
 use crate::view::millis;
+use crate::world::World;
 
 /// How often is looked at what is waited for: how exact such a figure is.
 const LOOK: Duration = Duration::from_millis(2);
@@ -29,10 +29,12 @@ const PARTITION: Duration = Duration::from_secs(3);
 /// How long the idle PoP is watched, after it has come to rest.
 const IDLE: Duration = Duration::from_secs(15);
 const REST: Duration = Duration::from_secs(15);
+/// How long a link is gone: long enough for the others to hold its server dead.
+const UNPLUGGED: Duration = Duration::from_secs(3);
+/// Phases, without the one of links.
+const PHASES: usize = 8;
 /// Packets lost in the phase of that name, in parts per million.
 const LOSSY_PPM: u32 = 100_000;
-/// The server whose map the data plane reads. It is never killed.
-pub const READ_AT: Slot = Slot::at(0);
 
 /// How long the story takes its time.
 #[derive(Clone, Copy, Debug)]
@@ -46,32 +48,34 @@ pub struct Pace {
 }
 
 /// The story as it is played.
-pub struct Story<'p, 's, 'scope, 'env> {
+pub struct Story<'p, 's, 'w, P> {
     /// Where it is told.
     pub stage: &'p mut Stage<'s>,
+    /// What is around those whom it is about.
+    pub world: &'w World,
     /// Whom it is about.
-    pub pop: Pop<'scope, 'env>,
-    /// What the data plane is told.
-    pub board: &'p Board,
+    pub pop: P,
     /// What is shown beside it.
     pub panel: Panel,
     /// What came of it.
     pub report: &'p mut Report,
     pace: Pace,
+    /// Phases so far.
+    told: usize,
     /// Who may be held dead, from when to when: killed, or cut off.
     excused: Vec<(SlotSet, u64, u64)>,
 }
 
-impl<'p, 's, 'scope, 'env> Story<'p, 's, 'scope, 'env> {
+impl<'p, 's, 'w, P: Pop> Story<'p, 's, 'w, P> {
     /// Returns the story before its first phase.
     pub fn new(
         stage: &'p mut Stage<'s>,
-        pop: Pop<'scope, 'env>,
-        board: &'p Board,
+        world: &'w World,
+        pop: P,
         report: &'p mut Report,
         pace: Pace,
     ) -> Self {
-        Self { stage, pop, board, panel: Panel::default(), report, pace, excused: Vec::new() }
+        Self { stage, world, pop, panel: Panel::default(), report, pace, told: 0, excused: Vec::new() }
     }
 
     /// Plays it to its end.
@@ -86,20 +90,30 @@ impl<'p, 's, 'scope, 'env> Story<'p, 's, 'scope, 'env> {
         self.origins_fail()?;
         self.servers_die_and_return()?;
         self.partition()?;
+        if self.pop.has_links() {
+            self.links_go()?;
+        }
         self.lossy()?;
         self.idle()?;
         self.end()
     }
 
+    /// Begins a phase.
+    fn phase(&mut self, name: &str, what: &str) -> Result<(), Stop> {
+        self.told += 1;
+        let phases = PHASES + usize::from(self.pop.has_links());
+        self.stage.phase(&format!("{}/{phases} {name}", self.told), what)
+    }
+
     // ---- time ----
 
     fn run(&mut self, span: Duration) -> Result<(), Stop> {
-        self.run_to(self.pop.world.clock.now_ns() + span.as_nanos() as u64)
+        self.run_to(self.world.plan.clock.now_ns() + span.as_nanos() as u64)
     }
 
     fn run_to(&mut self, until_ns: u64) -> Result<(), Stop> {
         loop {
-            let left = Duration::from_nanos(until_ns.saturating_sub(self.pop.world.clock.now_ns()));
+            let left = Duration::from_nanos(until_ns.saturating_sub(self.world.plan.clock.now_ns()));
             if left.is_zero() {
                 return Ok(());
             }
@@ -109,14 +123,10 @@ impl<'p, 's, 'scope, 'env> Story<'p, 's, 'scope, 'env> {
     }
 
     /// Waits until `done` holds; returns how long it took, or `None` when it did not within `within`.
-    fn wait(
-        &mut self,
-        within: Duration,
-        mut done: impl FnMut(&Pop<'scope, 'env>) -> bool,
-    ) -> Result<Option<u64>, Stop> {
-        let start_ns = self.pop.world.clock.now_ns();
+    fn wait(&mut self, within: Duration, mut done: impl FnMut(&P) -> bool) -> Result<Option<u64>, Stop> {
+        let start_ns = self.world.plan.clock.now_ns();
         loop {
-            let took = self.pop.world.clock.now_ns() - start_ns;
+            let took = self.world.plan.clock.now_ns() - start_ns;
             if done(&self.pop) {
                 return Ok(Some(took));
             }
@@ -129,20 +139,15 @@ impl<'p, 's, 'scope, 'env> Story<'p, 's, 'scope, 'env> {
     }
 
     fn tick(&mut self) -> Result<(), Stop> {
-        let Self { stage, pop, board, panel, .. } = self;
+        let Self { stage, pop, panel, .. } = self;
         let elapsed = stage.elapsed();
-        stage.tick(|phase| panel.draw(phase, elapsed, pop, board))
+        stage.tick(|phase| panel.draw(phase, elapsed, pop))
     }
 
     // ---- what phases share ----
 
     fn interval(&self) -> Duration {
-        Duration::from_nanos(self.pop.world.calendar.interval().0)
-    }
-
-    /// Returns the fraction of origins whose record is fresh and whose author is live, at the server that is read.
-    fn harvest(&self) -> f64 {
-        self.panel.harvest(&self.pop)
+        Duration::from_nanos(self.world.plan.calendar.interval().0)
     }
 
     /// Ends the checks, and waits for those under way.
@@ -155,37 +160,28 @@ impl<'p, 's, 'scope, 'env> Story<'p, 's, 'scope, 'env> {
     }
 
     /// Waits for equal versions, and looks at every record then; whether all are equal.
-    fn become_equal(
-        &mut self,
-        failure: &str,
-        mut also: impl FnMut(&Pop<'scope, 'env>) -> bool,
-    ) -> Result<bool, Stop> {
-        let may_write = |pop: &Pop<'_, '_>| {
-            pop.statuses().all(|(_, status)| matches!(status.phase, Phase::Active { .. }))
-        };
-        let level = self.wait(PATIENCE, |pop| may_write(pop) && pop.is_level() && also(pop))?;
+    fn become_equal(&mut self, failure: &str, mut also: impl FnMut(&P) -> bool) -> Result<bool, Stop> {
+        let level = self.wait(PATIENCE, |pop| {
+            pop.statuses().all(|(_, status)| status.is_active) && pop.is_level() && also(pop)
+        })?;
         if self.converges(failure, level).is_none() {
             return Ok(false);
         }
-        let differing = self.pop.differing();
+        let differing = self.pop.differing()?;
         if differing > 0 {
             self.diverged(format!("{failure}: versions are equal, {differing} records are not"));
         }
         Ok(differing == 0)
     }
 
-    fn everyone_learns(
-        &mut self,
-        failure: &str,
-        done: impl FnMut(&Pop<'scope, 'env>) -> bool,
-    ) -> Result<(), Stop> {
+    fn everyone_learns(&mut self, failure: &str, done: impl FnMut(&P) -> bool) -> Result<(), Stop> {
         let took = self.wait(PATIENCE, done)?;
         self.converges(failure, took);
         Ok(())
     }
 
     fn bytes_per_server_per_s(&self, moved: &Totals, since_ns: u64) -> f64 {
-        let seconds = Span(self.pop.world.clock.now_ns() - since_ns).0 as f64 / 1e9;
+        let seconds = Span(self.world.plan.clock.now_ns() - since_ns).0 as f64 / 1e9;
         moved.bytes as f64 / self.pop.running().len() as f64 / seconds
     }
 

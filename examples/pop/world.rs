@@ -1,41 +1,35 @@
-//! What the servers of this process share: the origins, the clock, and the books that are kept on them.
+//! The world around the servers: the origins, how they fare, and the books that are kept on who knows what.
 //!
-//! Knows who may write down what. Must not know sockets or threads. A real server would have the first half of this to
-//! itself; the second is for measuring and nothing that a server acts on.
+//! Knows who may write down what. Must not know sockets or threads. It is for measuring, and nothing in it is acted on
+//! by a server.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use popmap_core::map::TypedReader;
 use popmap_core::time::Duration;
-use popmap_core::{Key, Slot, SlotSet};
+use popmap_core::{Slot, SlotSet};
+use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Fleet, Mood};
 use crate::health::Health;
-use crate::measure::Clock;
 use crate::origins::{Origin, OriginId, Target};
+use crate::plan::Plan;
 use crate::propagation::Propagation;
-use crate::schedule::Calendar;
+use crate::server::Witness;
 
 /// Time between writes that are followed to every server.
 const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 /// Alarms that are kept; more would say nothing new.
 const ALARMS: usize = 8;
 
-/// What all servers share.
+/// What is around the servers.
 pub struct World {
-    /// The time that everything is measured in.
-    pub clock: Clock,
-    /// The origins, by [`OriginId`].
-    pub origins: Arc<[Origin]>,
-    /// Their keys.
-    pub keys: Arc<[Key]>,
-    /// When each is checked.
-    pub calendar: Arc<Calendar>,
-    /// The servers that answer for them.
+    /// What every server knows.
+    pub plan: Plan,
+    /// The servers that answer for the origins.
     pub fleet: Fleet,
-    ids: HashMap<Key, OriginId>,
     /// What the last check of each found, by whomever, and when it ended.
     found_up: Vec<AtomicBool>,
     checked_ns: Vec<AtomicU64>,
@@ -53,6 +47,15 @@ pub struct World {
     alarms: Mutex<Vec<String>>,
 }
 
+/// How a write is followed to every server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Followed {
+    /// As one of some, in ordinary operation.
+    Write,
+    /// As the first that says of an origin that it fails.
+    Failure,
+}
+
 /// One server holds another dead.
 #[derive(Clone, Copy, Debug)]
 pub struct Death {
@@ -66,18 +69,14 @@ pub struct Death {
 
 impl World {
     /// Returns a world in which nothing has happened yet.
-    pub fn new(clock: Clock, origins: Arc<[Origin]>, calendar: Calendar, fleet: Fleet) -> Self {
-        let keys: Arc<[Key]> = origins.iter().map(|origin| origin.key).collect();
+    pub fn new(plan: Plan, fleet: Fleet) -> Self {
+        let origins = &plan.origins;
         Self {
-            clock,
-            ids: (0..).zip(keys.iter()).map(|(id, key)| (*key, id)).collect(),
             found_up: origins.iter().map(|_| AtomicBool::new(true)).collect(),
             checked_ns: origins.iter().map(|_| AtomicU64::new(0)).collect(),
             checks: origins.iter().map(|_| AtomicU32::new(0)).collect(),
             failing: origins.iter().map(|_| AtomicBool::new(false)).collect(),
-            origins,
-            keys,
-            calendar: Arc::new(calendar),
+            plan,
             fleet,
             writes: Propagation::new(),
             failures: Propagation::new(),
@@ -88,16 +87,11 @@ impl World {
         }
     }
 
-    /// Returns the origin of a key; `None` for a key that is no origin's.
-    pub fn id(&self, key: Key) -> Option<OriginId> {
-        self.ids.get(&key).copied()
-    }
-
     /// Returns the origins that the fleet answers for.
     pub fn in_fleet(&self) -> impl Iterator<Item = OriginId> + '_ {
         let ours =
             |(id, origin): (OriginId, &Origin)| matches!(origin.target, Target::Fleet(_)).then_some(id);
-        (0..).zip(self.origins.iter()).filter_map(ours)
+        (0..).zip(self.plan.origins.iter()).filter_map(ours)
     }
 
     /// Has an origin of the fleet fail, each in one of three ways, or do well again.
@@ -114,12 +108,12 @@ impl World {
             Target::Fleet(_) => hits[at],
             Target::Other(_) => self.checks[at].load(Ordering::Relaxed),
         };
-        self.origins.iter().enumerate().map(asked).collect()
+        self.plan.origins.iter().enumerate().map(asked).collect()
     }
 
     /// Returns when an origin was asked last, likewise; zero if never.
     pub fn last_check_ns(&self, origin: OriginId) -> u64 {
-        match self.origins[origin as usize].target {
+        match self.plan.origins[origin as usize].target {
             Target::Fleet(_) => self.fleet.last_hit_ns(origin),
             Target::Other(_) => self.checked_ns[origin as usize].load(Ordering::Relaxed),
         }
@@ -128,7 +122,7 @@ impl World {
     /// Whether `health` is what the last check of `origin` found, and how it fares as far as we decide that.
     pub fn is_latest(&self, origin: OriginId, health: &Health) -> bool {
         let at = origin as usize;
-        let is_true = match self.origins[at].target {
+        let is_true = match self.plan.origins[at].target {
             Target::Fleet(_) => health.is_up() != self.failing[at].load(Ordering::Relaxed),
             Target::Other(_) => health.is_up() == self.found_up[at].load(Ordering::Relaxed),
         };
@@ -147,16 +141,19 @@ impl World {
         self.follow[1].store(on, Ordering::Relaxed);
     }
 
-    /// Takes note of a check that ended at `at_ns` and of whom its result has to reach.
-    pub fn checked(&self, origin: OriginId, up: bool, at_ns: u64, others: SlotSet) {
+    /// Takes note of a check that ended at `at_ns` and of whom its result has to reach; returns how it is followed there,
+    /// if it is.
+    pub fn note_check(&self, origin: OriginId, up: bool, at_ns: u64, others: SlotSet) -> Option<Followed> {
         let was_up = self.found_up[origin as usize].swap(up, Ordering::Relaxed);
         self.checked_ns[origin as usize].fetch_max(at_ns, Ordering::Relaxed);
         let [writes, failures] = &self.follow;
         self.checks[origin as usize].fetch_add(1, Ordering::Relaxed);
-        let key = self.keys[origin as usize];
+        let key = self.plan.keys[origin as usize];
         if failures.load(Ordering::Relaxed) && was_up && !up {
             self.failures.follow(key, at_ns, others);
-        } else if writes.load(Ordering::Relaxed) {
+            return Some(Followed::Failure);
+        }
+        if writes.load(Ordering::Relaxed) {
             let next = self.next_follow_ns.load(Ordering::Relaxed);
             let taken = |next: &AtomicU64, seen| {
                 next.compare_exchange(seen, at_ns + FOLLOW_EVERY.0, Ordering::Relaxed, Ordering::Relaxed)
@@ -164,15 +161,31 @@ impl World {
             };
             if at_ns >= next && taken(&self.next_follow_ns, next) {
                 self.writes.follow(key, at_ns, others);
+                return Some(Followed::Write);
             }
         }
+        None
+    }
+
+    /// Returns the books of those that are followed so.
+    pub fn followed(&self, how: Followed) -> &Propagation {
+        match how {
+            Followed::Write => &self.writes,
+            Followed::Failure => &self.failures,
+        }
+    }
+
+    /// Waits no longer for the server in `slot` to learn of anything: it is gone.
+    pub fn forget(&self, slot: Slot) {
+        let gone = SlotSet::EMPTY.with(slot);
+        self.writes.forget(gone);
+        self.failures.forget(gone);
     }
 
     // ---- the books ----
 
-    /// Takes note that `by` holds `of` dead.
-    pub fn note_death(&self, of: Slot, by: Slot) {
-        let at_ns = self.clock.now_ns();
+    /// Takes note that `by` holds `of` dead since `at_ns`.
+    pub fn note_death(&self, of: Slot, by: Slot, at_ns: u64) {
         lock(&self.deaths).push(Death { of, by, at_ns });
     }
 
@@ -189,16 +202,36 @@ impl World {
     }
 
     /// Takes note of what should not have happened.
-    pub fn alarm(&self, what: fmt::Arguments<'_>) {
+    pub fn note_alarm(&self, what: String) {
         let mut alarms = lock(&self.alarms);
         if alarms.len() < ALARMS {
-            alarms.push(what.to_string());
+            alarms.push(what);
         }
     }
 
     /// Returns what should not have happened, in plain words.
     pub fn alarms(&self) -> Vec<String> {
         lock(&self.alarms).clone()
+    }
+}
+
+/// Servers in this process tell it themselves.
+impl Witness for World {
+    fn checked(&self, _: Slot, origin: OriginId, up: bool, at_ns: u64, others: SlotSet) {
+        self.note_check(origin, up, at_ns, others);
+    }
+
+    fn changed(&self, slot: Slot, now_ns: u64, reader: &TypedReader<'_, Health>) {
+        self.writes.look(slot, now_ns, reader);
+        self.failures.look(slot, now_ns, reader);
+    }
+
+    fn holds_dead(&self, by: Slot, of: Slot) {
+        self.note_death(of, by, self.plan.clock.now_ns());
+    }
+
+    fn alarm(&self, what: fmt::Arguments<'_>) {
+        self.note_alarm(what.to_string());
     }
 }
 

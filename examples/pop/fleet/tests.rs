@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use super::*;
+use crate::origins::Target;
 use crate::origins::generated;
 
 /// Long enough for a machine that is busy with something else.
@@ -23,7 +24,7 @@ impl Scene {
     }
 
     fn connect(&self, origin: OriginId) -> TcpStream {
-        let address = self.fleet.address(&self.origins[origin as usize].target);
+        let address = self.origins[origin as usize].target.address(self.fleet.port());
         let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
@@ -148,7 +149,7 @@ fn what_is_not_a_request_to_that_origin_is_refused_and_not_counted() {
 fn an_address_that_is_no_origins_is_told_so() {
     let scene = Scene::new(1);
     let nobody = Target::Fleet(Ipv4Addr::new(127, 9, 9, 9));
-    let mut stream = TcpStream::connect_timeout(&scene.fleet.address(&nobody), PATIENCE).unwrap();
+    let mut stream = TcpStream::connect_timeout(&nobody.address(scene.fleet.port()), PATIENCE).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: origin-000000.example.net\r\n\r\n").unwrap();
     assert!(all(&mut stream).starts_with("HTTP/1.1 421 "));
@@ -175,9 +176,9 @@ fn a_request_may_come_in_pieces_and_stay_away() {
 fn somebody_elses_address_is_left_as_it_is() {
     let scene = Scene::new(1);
     let other: SocketAddr = "192.0.2.7:80".parse().unwrap();
-    assert_eq!(scene.fleet.address(&Target::Other(other)), other);
+    assert_eq!(Target::Other(other).address(scene.fleet.port()), other);
     let own = Target::Fleet(Ipv4Addr::new(127, 0, 0, 2));
-    assert_eq!(scene.fleet.address(&own).ip(), Ipv4Addr::new(127, 0, 0, 2));
+    assert_eq!(own.address(scene.fleet.port()).ip(), Ipv4Addr::new(127, 0, 0, 2));
 }
 
 #[test]

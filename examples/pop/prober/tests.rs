@@ -192,7 +192,7 @@ impl Scene {
 
     fn start(&self, prober: &mut Prober, id: OriginId) {
         let origin = &self.origins[id as usize];
-        prober.start(id, self.fleet.address(&origin.target), &origin.name, &origin.path);
+        prober.start(id, origin.target.address(self.fleet.port()), &origin.name, &origin.path);
     }
 }
 

@@ -17,10 +17,10 @@ use zerocopy::IntoBytes;
 
 use crate::assignment::Assignment;
 use crate::health::{Health, SHAPE};
-use crate::live::{CLUSTER, PUSH_DELAY, is_orphan, typed};
-use crate::measure::{MergeTimes, Stopwatch, Totals};
+use crate::measure::{MergeTimes, Stopwatch, Totals, UDP_HEADERS};
 use crate::propagation::Propagation;
 use crate::schedule::{Calendar, Checks, Schedule};
+use crate::server::{CLUSTER, PUSH_DELAY, is_orphan, typed};
 use crate::storage::capacity;
 pub use script::play;
 
@@ -126,7 +126,7 @@ impl<'a> Pop<'a> {
         let server = &mut self.servers[slot.index()];
         server.deadline = Instant::NEVER;
         if let Some(node) = server.node.take() {
-            self.past.add(&node.stats());
+            self.past.add(&Totals::of(&node.stats(), UDP_HEADERS));
         }
         let gone = SlotSet::EMPTY.with(slot);
         self.writes.forget(gone);
@@ -274,7 +274,7 @@ impl<'a> Pop<'a> {
     /// Returns all counters, of servers that are down too.
     fn totals(&self) -> Totals {
         let mut totals = self.past;
-        self.nodes().for_each(|node| totals.add(&node.stats()));
+        self.nodes().for_each(|node| totals.add(&Totals::of(&node.stats(), UDP_HEADERS)));
         totals
     }
 }

@@ -3,11 +3,9 @@
 //! Must not know what that is.
 
 use std::io;
-use std::task::Waker;
-use std::time::Duration;
 
 use popmap_core::Address;
-use popmap_io::{Burst, Device, DeviceStats};
+use popmap_io::{Burst, Device, delegate_device};
 
 use crate::measure::{MergeTimes, Stopwatch};
 
@@ -31,27 +29,5 @@ impl<D: Device> Device for Probe<D> {
         device.receive(|from, packet| merge.time(packet, || sink(from, packet)))
     }
 
-    fn send(&mut self, fill: impl FnMut(&mut [u8]) -> Option<(Address, usize)>) -> io::Result<Burst> {
-        self.device.send(fill)
-    }
-
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.device.wait(timeout)
-    }
-
-    fn waker(&self) -> Waker {
-        self.device.waker()
-    }
-
-    fn payload(&self) -> usize {
-        self.device.payload()
-    }
-
-    fn local(&self) -> Address {
-        self.device.local()
-    }
-
-    fn stats(&self) -> DeviceStats {
-        self.device.stats()
-    }
+    delegate_device!(device: send, wait, waker, payload, local, stats);
 }

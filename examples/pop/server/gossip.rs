@@ -1,4 +1,4 @@
-//! A server's gossip thread: the driver, and what is told to the others in this process.
+//! A server's gossip thread: the driver, and what is told of it.
 //!
 //! Knows one driver. Must not know HTTP, nor the story.
 
@@ -9,12 +9,15 @@ use popmap_core::map::TypedReader;
 use popmap_core::{Event, Phase, SlotSet, State};
 use popmap_io::{Device, Driver, News};
 
+use super::Witness;
 use super::checks::{Order, Orders};
 use super::probe::Probe;
-use super::{Ended, Shared, Status};
+use super::status::{Ended, Shared, Status};
 use crate::health::Health;
+use crate::measure::Totals;
 use crate::origins::OriginId;
-use crate::world::{World, lock};
+use crate::plan::Plan;
+use crate::world::lock;
 
 /// How often the status is renewed while the map changes, and while it does not.
 const PUBLISH_NS: [u64; 2] = [10_000_000, 100_000_000];
@@ -28,20 +31,20 @@ pub fn run<D: Device>(
     reader: TypedReader<'_, Health>,
     shared: &Shared,
     orders: &Orders,
-    world: &World,
+    plan: &Plan,
+    witness: &impl Witness,
 ) -> io::Result<Ended> {
     let slot = shared.slot;
     let (mut told, mut head) = (SlotSet::EMPTY, 0);
     let (mut published_ns, mut published_head) = (0, 0);
     while !shared.over.load(Ordering::Acquire) {
         let mut lagged = false;
-        let deadline = driver.poll(|news| lagged |= take(news, shared, orders, world))?;
+        let deadline = driver.poll(|news| lagged |= take(news, shared, orders, plan, witness))?;
         let map = driver.node().map();
-        let now_ns = world.clock.now_ns();
+        let now_ns = plan.clock.now_ns();
         if map.log_head() != head {
             head = map.log_head();
-            world.writes.look(slot, now_ns, &reader);
-            world.failures.look(slot, now_ns, &reader);
+            witness.changed(slot, now_ns, &reader);
         }
         if matches!(map.phase(), Phase::Active { .. }) && map.live() != told {
             told = map.live();
@@ -50,50 +53,53 @@ pub fn run<D: Device>(
         if lagged {
             // Among what was lost may have been a Superseded: look through everything that we own.
             let superseded = |id: &OriginId| {
-                let key = world.keys[*id as usize];
+                let key = plan.keys[*id as usize];
                 map.owners().owner(key) == Some(slot)
                     && map.inspect(key).is_some_and(|held| held.dot.slot != slot)
             };
-            orders.send(Order::Recheck((0..world.keys.len() as OriginId).filter(superseded).collect()));
+            orders.send(Order::Recheck((0..plan.keys.len() as OriginId).filter(superseded).collect()));
         }
         let quiet = usize::from(head == published_head);
         let due_ns = published_ns + PUBLISH_NS[quiet];
         if now_ns >= due_ns {
-            *lock(&shared.status) = Status::of(driver.node());
+            *lock(&shared.status) = Status::of(driver.node(), shared.headers);
             (published_ns, published_head) = (now_ns, head);
         }
         let ours = popmap_core::time::Duration(due_ns.saturating_sub(now_ns).max(1_000_000));
         driver.wait(deadline.min(driver.clock().now() + ours))?;
     }
-    *lock(&shared.status) = Status::of(driver.node());
-    Ok(Ended { totals: driver.node().stats(), merge: driver.device().merge.times.clone() })
+    *lock(&shared.status) = Status::of(driver.node(), shared.headers);
+    Ok(Ended {
+        totals: Totals::of(&driver.node().stats(), shared.headers),
+        merge: driver.device().merge.times.clone(),
+    })
 }
 
 /// Passes on what concerns others; returns whether anything was lost.
-fn take(news: News, shared: &Shared, orders: &Orders, world: &World) -> bool {
+fn take(news: News, shared: &Shared, orders: &Orders, plan: &Plan, witness: &impl Witness) -> bool {
     let slot = shared.slot;
     match news {
-        News::Member { slot: of, state: State::Dead } => world.note_death(of, slot),
-        News::Member { .. } | News::Map(Event::GenerationRaised { .. }) => {}
+        News::Member { slot: of, state: State::Dead } => witness.holds_dead(slot, of),
+        News::Member { .. } | News::Link { .. } | News::Map(Event::GenerationRaised { .. }) => {}
         News::Map(Event::Started { expired }) => {
             if expired {
-                world.alarm(format_args!("{slot} started before it had met every other server"));
+                witness.alarm(format_args!("{slot} started before it had met every other server"));
             }
         }
         News::Map(Event::Superseded { key }) => {
-            orders.send(Order::Recheck(world.id(key).into_iter().collect()));
+            orders.send(Order::Recheck(plan.id(key).into_iter().collect()));
         }
         News::Map(Event::Lagged { .. }) => return true,
-        News::Map(Event::Full) => world.alarm(format_args!("{slot}: its map is full")),
-        News::Map(Event::Fenced { by }) => world.alarm(format_args!("{slot} is fenced by life {by:?}")),
+        News::Map(Event::Full) => witness.alarm(format_args!("{slot}: its map is full")),
+        News::Map(Event::Fenced { by }) => witness.alarm(format_args!("{slot} is fenced by life {by:?}")),
         News::Map(Event::SlotConflict { slot: of }) => {
-            world.alarm(format_args!("{slot} saw two servers in {of}"));
+            witness.alarm(format_args!("{slot} saw two servers in {of}"));
         }
         News::PutRefused { key, error } => {
-            let name = world.id(key).map_or("?", |id| &world.origins[id as usize].name);
-            world.alarm(format_args!("{slot} could not write {name}: {error}"));
+            let name = plan.id(key).map_or("?", |id| &plan.origins[id as usize].name);
+            witness.alarm(format_args!("{slot} could not write {name}: {error}"));
         }
-        other => world.alarm(format_args!("{slot}: {other:?}")),
+        other => witness.alarm(format_args!("{slot}: {other:?}")),
     }
     false
 }

@@ -14,13 +14,14 @@ use popmap_core::{Key, Slot, SlotSet};
 use popmap_io::{Handle, QueueError};
 use zerocopy::IntoBytes;
 
-use super::Shared;
+use super::Witness;
+use super::status::Shared;
 use crate::assignment::Assignment;
 use crate::health::Health;
 use crate::origins::{Origin, OriginId};
+use crate::plan::Plan;
 use crate::prober::{Outcome, Prober};
 use crate::schedule::{Checks, Schedule};
-use crate::world::World;
 
 /// How long an origin may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -67,8 +68,9 @@ impl Orders {
 }
 
 /// One server's checks.
-pub struct Checker<'w> {
-    world: &'w World,
+pub struct Checker<'w, W> {
+    plan: &'w Plan,
+    witness: &'w W,
     slot: Slot,
     assignment: Assignment,
     schedule: Schedule,
@@ -78,21 +80,28 @@ pub struct Checker<'w> {
     waiting: Arc<AtomicUsize>,
 }
 
-impl<'w> Checker<'w> {
+impl<'w, W: Witness> Checker<'w, W> {
     /// Returns the checks of the server in `slot`, with at most `in_flight` under way, and how to reach them.
     ///
     /// # Errors
     /// The system has no means to wait for sockets left.
-    pub fn new(world: &'w World, slot: Slot, checks: Checks, in_flight: usize) -> io::Result<(Self, Orders)> {
-        let prober = Prober::new(in_flight, TIMEOUT, world.clock.epoch)?;
+    pub fn new(
+        plan: &'w Plan,
+        witness: &'w W,
+        slot: Slot,
+        checks: Checks,
+        in_flight: usize,
+    ) -> io::Result<(Self, Orders)> {
+        let prober = Prober::new(in_flight, TIMEOUT, plan.clock.epoch)?;
         let (sender, receiver) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let orders = Orders { sender, waker: prober.waker(), waiting: Arc::clone(&waiting) };
         let checker = Self {
-            world,
+            plan,
+            witness,
             slot,
-            assignment: Assignment::new(slot, Arc::clone(&world.keys)),
-            schedule: Schedule::new(Arc::clone(&world.calendar)),
+            assignment: Assignment::new(slot, Arc::clone(&plan.keys)),
+            schedule: Schedule::new(Arc::clone(&plan.calendar)),
             checks,
             prober,
             orders: receiver,
@@ -117,9 +126,9 @@ impl<'w> Checker<'w> {
             while self.prober.has_room()
                 && let Some(origin) = self.schedule.poll(now, self.checks)
             {
-                let world = self.world;
-                let Origin { name, target, path, .. } = &world.origins[origin as usize];
-                self.prober.start(origin, world.fleet.address(target), name, path);
+                let Plan { origins, port, .. } = self.plan;
+                let Origin { name, target, path, .. } = &origins[origin as usize];
+                self.prober.start(origin, target.address(*port), name, path);
             }
             shared.overdue.store(self.schedule.overdue(), Ordering::Release);
             shared.in_flight.store(self.prober.in_flight(), Ordering::Release);
@@ -128,10 +137,10 @@ impl<'w> Checker<'w> {
                 if self.prober.has_room() { self.schedule.deadline(self.checks) } else { Instant::NEVER };
             let left = Duration::from_nanos(deadline.since(self.now()).0);
             let until = (deadline != Instant::NEVER).then_some(left);
-            let Self { prober, world, slot, assignment, schedule, .. } = self;
+            let Self { prober, plan, witness, slot, assignment, schedule, .. } = self;
             prober.wait(until, |origin, outcome| {
                 let others = assignment.live().without(*slot);
-                if !record(world, *slot, others, &reader, handle, origin, &outcome) {
+                if !record((plan, *witness), *slot, others, &reader, handle, origin, &outcome) {
                     schedule.recheck(now, &[origin]);
                 }
             })?;
@@ -157,14 +166,14 @@ impl<'w> Checker<'w> {
         }
         if let Some(live) = live {
             let mut gained = self.assignment.update(live);
-            gained.retain(|&origin| is_orphan(reader, self.world.keys[origin as usize], live));
+            gained.retain(|&origin| is_orphan(reader, self.plan.keys[origin as usize], live));
             self.schedule.own(now, &self.assignment, &gained);
         }
         followed
     }
 
     fn now(&self) -> Instant {
-        Instant(self.world.clock.now_ns())
+        Instant(self.plan.clock.now_ns())
     }
 }
 
@@ -174,8 +183,8 @@ pub fn is_orphan(reader: &TypedReader<'_, Health>, key: Key, live: SlotSet) -> b
 }
 
 /// Writes down what a check found; whether there was anything to write.
-fn record(
-    world: &World,
+fn record<W: Witness>(
+    (plan, witness): (&Plan, &W),
     slot: Slot,
     others: SlotSet,
     reader: &TypedReader<'_, Health>,
@@ -185,21 +194,21 @@ fn record(
 ) -> bool {
     let answer = match outcome.answer {
         Err(failure) if failure.is_about_us() => {
-            world.alarm(format_args!("{slot} could not check an origin: {failure}"));
+            witness.alarm(format_args!("{slot} could not check an origin: {failure}"));
             return false;
         }
         answer => answer.map_err(|failure| failure as u8 + 1),
     };
-    let key = world.keys[origin as usize];
+    let key = plan.keys[origin as usize];
     let latency_us = u32::try_from(outcome.latency.as_micros()).unwrap_or(u32::MAX);
     let before = reader.get(key).map_or(0, |(health, _)| health.checks());
     let health = Health::new(key, answer, latency_us, outcome.ended, before.wrapping_add(1));
     // First, so that nobody learns of it before it is followed.
-    world.checked(origin, health.is_up(), outcome.ended.0, others);
+    witness.checked(slot, origin, health.is_up(), outcome.ended.0, others);
     match handle.put(key, health.as_bytes()) {
         // Stopped: its life is over.
         Ok(()) | Err(QueueError::Stopped) => {}
-        Err(error) => world.alarm(format_args!("{slot} could not write: {error}")),
+        Err(error) => witness.alarm(format_args!("{slot} could not write: {error}")),
     }
     true
 }
