@@ -9,11 +9,13 @@ use popmap_core::map::Request;
 use popmap_core::rng::Rng;
 use popmap_core::time::Instant;
 use popmap_core::wire::{self, Body, DELTA_FIXED, Envelope, seal};
-use popmap_core::{Key, Life, Lookup, Map, MapConfig, Shape, Slot, SlotSet};
+use popmap_core::{Config, Key, Life, Lookup, Map, MapConfig, Shape, Slot, SlotSet};
 
 const CLUSTER: u64 = 0x706f_706d_6170;
-const SLOTS: usize = 64;
-const SHAPE: Shape = Shape { schema: 1, value_len: VALUE_DEFAULT as u16 };
+/// Slots of the PoP, as large as it can be.
+pub const SLOTS: usize = 64;
+/// What the maps hold.
+pub const SHAPE: Shape = Shape { schema: 1, value_len: VALUE_DEFAULT as u16 };
 /// Bytes of the writer's version in a delta: the bitmap and one counter.
 const VERSION_LEN: usize = 16;
 
@@ -81,6 +83,14 @@ impl Pair {
     /// # Panics
     /// When `keys` is less than a packet's records, or a replica does not do as it should.
     pub fn new(keys: usize) -> Self {
+        Self::overheard(keys, &mut |_| ())
+    }
+
+    /// The same; `each` is given every packet that the follower takes.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn overheard(keys: usize, each: &mut dyn FnMut(&[u8])) -> Self {
         assert!(keys >= RECORDS, "keys: {keys} given; a packet alone holds {RECORDS}");
         let mut pair = Self {
             writer: replica(0, keys),
@@ -92,16 +102,39 @@ impl Pair {
         for i in 0..pair.keys {
             pair.write(i);
         }
-        pair.catch_up();
+        pair.catch_up(each);
         // No more at once than a delta may walk, or the follower would be sent back to a checkpoint.
         for chunk in 0..pair.keys.div_ceil(1_000) {
             for _ in 0..(pair.keys - 1_000 * chunk).min(1_000) {
                 let i = pair.rng.below(pair.keys);
                 pair.write(i);
             }
-            pair.catch_up();
+            pair.catch_up(each);
         }
         pair
+    }
+
+    /// Returns the configuration of a node that takes the same packets as the follower: it has the follower's life. It
+    /// knows nobody but the writer, and nobody tells it who is alive.
+    pub fn follower_config(keys: usize) -> Config {
+        let life = life(1);
+        let config = Config::new(CLUSTER, Slot::at(1), life, capacity(keys), SHAPE);
+        Config { configured: SlotSet::first(2), swim: None, ..config }
+    }
+
+    /// Changes so many records, a packet's worth at most, has the follower take them, and returns the length of the delta
+    /// packet in `frame` that brought them: every record in it is newer for whoever took what the follower took before.
+    ///
+    /// # Panics
+    /// When a replica does not do as it should.
+    pub fn packet(&mut self, records: usize, frame: &mut [u8]) -> usize {
+        for &i in &self.distinct()[..records] {
+            self.write(i);
+        }
+        self.ask(1);
+        let len = self.build(frame).expect("a delta is due");
+        assert!(self.merge(&frame[..len]), "it is whole");
+        len
     }
 
     /// Changes a packet's worth of records and does each operation once; `measure` is given each and must run it.
@@ -155,12 +188,13 @@ impl Pair {
         self.writer.put(key(i), &value).expect("the map has room");
     }
 
-    fn catch_up(&mut self) {
+    fn catch_up(&mut self, each: &mut dyn FnMut(&[u8])) {
         while self.follower.version() != self.writer.version() {
             self.ask(64);
             let mut frame = [0; PAYLOAD_DEFAULT];
             while let Some(len) = self.build(&mut frame) {
                 self.merge(&frame[..len]);
+                each(&frame[..len]);
             }
         }
     }
@@ -215,15 +249,23 @@ fn key(i: u64) -> Key {
     Key::from_name(&i.to_le_bytes())
 }
 
+fn life(slot: usize) -> Life {
+    Life { generation: 1, id: slot as u64 + 1 }
+}
+
+fn capacity(keys: usize) -> usize {
+    // A part of it is kept for remote records.
+    (keys * RESERVE_DIVISOR).div_ceil(RESERVE_DIVISOR - 1)
+}
+
 fn replica(slot: usize, keys: usize) -> Map<'static> {
-    // A part of the capacity is kept for remote records.
-    let capacity = (keys * RESERVE_DIVISOR).div_ceil(RESERVE_DIVISOR - 1);
+    let capacity = capacity(keys);
     let mut map = Map::new(
         cache_aligned(Map::<SLOTS>::words(capacity, &SHAPE)),
         &MapConfig {
             slot: Slot::at(slot),
             configured: SlotSet::first(SLOTS),
-            life: Life { generation: 1, id: slot as u64 + 1 },
+            life: life(slot),
             capacity,
             shape: SHAPE,
             start_deadline: Instant::ZERO,
