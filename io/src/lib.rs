@@ -71,6 +71,8 @@ mod driver;
 pub mod encap;
 mod fault;
 mod generation;
+#[cfg(target_os = "linux")]
+mod interface;
 mod life;
 mod loopback;
 pub mod memory;
@@ -86,6 +88,8 @@ pub use driver::{
 };
 pub use fault::{FaultControl, FaultDevice};
 pub use generation::{GenerationError, GenerationFile, Start, WriteStep};
+#[cfg(target_os = "linux")]
+pub use interface::InterfaceError;
 pub use life::life_id;
 pub use loopback::{Loopback, LoopbackDevice};
 pub use storage::Storage;

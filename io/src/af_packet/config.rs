@@ -7,6 +7,7 @@ use std::io;
 use std::ops::RangeInclusive;
 
 use crate::encap::EncapError;
+use crate::interface::InterfaceError;
 
 /// Bytes that a ring may have.
 pub(super) const RING_BYTES: RangeInclusive<usize> = 512 << 10..=1 << 30;
@@ -88,37 +89,8 @@ pub enum PacketError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// No interface has this name.
-    Missing {
-        /// The name.
-        interface: String,
-    },
-    /// The interface is not an Ethernet one.
-    NotEthernet {
-        /// Its name.
-        interface: String,
-        /// The kernel's number for what it is (`ARPHRD_`...).
-        hardware: u16,
-    },
-    /// The interface is switched off.
-    Down {
-        /// Its name.
-        interface: String,
-    },
-    /// The interface is on, and nothing is at the other end. No device fails to open for that: it waits for a carrier.
-    NoCarrier {
-        /// Its name.
-        interface: String,
-    },
-    /// The interface does not carry the longest packet.
-    Mtu {
-        /// Its name.
-        interface: String,
-        /// Bytes that it carries behind an Ethernet header.
-        mtu: usize,
-        /// Bytes that the encapsulation may need.
-        needed: usize,
-    },
+    /// Something is wrong with the interface.
+    Interface(InterfaceError),
     /// The operating system refused.
     System {
         /// The interface.
@@ -164,27 +136,7 @@ impl fmt::Display for PacketError {
             Self::Unsupported { step, source } => {
                 write!(f, "{step} failed: {source}; it needs Linux 4.20 or newer with CONFIG_PACKET")
             }
-            Self::Missing { interface } => write!(
-                f,
-                "{interface}: no interface has this name in this network namespace (ip link lists those that are there)"
-            ),
-            Self::NotEthernet { interface, hardware } => write!(
-                f,
-                "{interface}: not an Ethernet interface (hardware type {hardware}, Ethernet is {}); for others, use UDP \
-                 sockets",
-                libc::ARPHRD_ETHER
-            ),
-            Self::Down { interface } => {
-                write!(f, "{interface}: the interface is down; switch it on (ip link set {interface} up)")
-            }
-            Self::NoCarrier { interface } => {
-                write!(f, "{interface}: no carrier; nothing is at the other end of the wire")
-            }
-            Self::Mtu { interface, mtu, needed } => write!(
-                f,
-                "{interface}: its MTU is {mtu} bytes, and payload and headers need {needed}; raise it (ip link set \
-                 {interface} mtu {needed}) or configure a shorter payload"
-            ),
+            Self::Interface(error) => error.fmt(f),
             Self::System { interface, step, source } => {
                 write!(f, "cannot use {interface}: {step} failed: {source}")
             }
@@ -196,6 +148,7 @@ impl std::error::Error for PacketError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Encap(error) => Some(error),
+            Self::Interface(error) => Some(error),
             Self::Unsupported { source, .. } | Self::System { source, .. } => Some(source),
             _ => None,
         }
@@ -205,6 +158,12 @@ impl std::error::Error for PacketError {
 impl From<EncapError> for PacketError {
     fn from(error: EncapError) -> Self {
         Self::Encap(error)
+    }
+}
+
+impl From<InterfaceError> for PacketError {
+    fn from(error: InterfaceError) -> Self {
+        Self::Interface(error)
     }
 }
 

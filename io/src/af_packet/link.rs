@@ -117,9 +117,10 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interface::InterfaceError;
 
     fn gone() -> PacketError {
-        PacketError::Missing { interface: "eth7".into() }
+        InterfaceError::Missing { interface: "eth7".into() }.into()
     }
 
     /// The times until the end of looks at a link that is down.

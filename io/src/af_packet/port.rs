@@ -20,6 +20,7 @@ use super::sys::{self, Interface};
 use crate::address::Mac;
 use crate::device::BURST;
 use crate::encap::{Encap, EncapConfig, Offload};
+use crate::interface::InterfaceError;
 
 /// Bytes of a block: room for several of the longest frames that there can be.
 const BLOCK: usize = 256 << 10;
@@ -111,7 +112,8 @@ impl Port {
             overruns: 0,
         };
         port.attach(&interface)?;
-        let down = (!interface.is_running).then(|| PacketError::NoCarrier { interface: name.into() });
+        let down =
+            (!interface.is_running).then(|| InterfaceError::NoCarrier { interface: name.into() }.into());
         Ok((port, encap, down))
     }
 
@@ -121,7 +123,7 @@ impl Port {
         let interface = look(&self.socket, &self.interface)?;
         check(&self.interface, &interface, self.mtu)?;
         if !interface.is_running {
-            return Err(PacketError::NoCarrier { interface: self.interface.clone().into() });
+            return Err(InterfaceError::NoCarrier { interface: self.interface.clone().into() }.into());
         }
         let is_another = interface.index != self.bound;
         if was_down || is_another {
@@ -217,22 +219,22 @@ fn whole<'l>(mut socket: &Socket, long: &'l mut [u8], received: Received<'_>) ->
 
 fn look(socket: &Socket, name: &str) -> Result<Interface, PacketError> {
     let interface = Interface::named(socket, name).map_err(|source| match source.raw_os_error() {
-        Some(libc::ENODEV) => PacketError::Missing { interface: name.into() },
+        Some(libc::ENODEV) => InterfaceError::Missing { interface: name.into() }.into(),
         _ => PacketError::System { interface: name.into(), step: "asking for the interface", source },
     })?;
     match interface.hardware {
         libc::ARPHRD_ETHER => Ok(interface),
-        hardware => Err(PacketError::NotEthernet { interface: name.into(), hardware }),
+        hardware => Err(InterfaceError::NotEthernet { interface: name.into(), hardware }.into()),
     }
 }
 
-fn check(name: &str, interface: &Interface, needed: usize) -> Result<(), PacketError> {
+fn check(name: &str, interface: &Interface, needed: usize) -> Result<(), InterfaceError> {
     let (name, mtu) = (|| name.to_owned(), interface.mtu);
     if !interface.is_up {
-        return Err(PacketError::Down { interface: name() });
+        return Err(InterfaceError::Down { interface: name() });
     }
     if mtu < needed {
-        return Err(PacketError::Mtu { interface: name(), mtu, needed });
+        return Err(InterfaceError::Mtu { interface: name(), mtu, needed });
     }
     Ok(())
 }

@@ -9,9 +9,9 @@ use rustix::io::Errno;
 
 use super::bpf::BpfError;
 use super::config::XdpMode;
-use super::link::Interface;
 use super::queue::{BINDING, QueueError};
 use crate::encap::EncapError;
+use crate::interface::InterfaceError;
 
 const KERNEL: &str = "Linux 5.9 or newer with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS";
 
@@ -29,37 +29,8 @@ pub enum XdpError {
         /// The greatest that is possible with this framing.
         most: usize,
     },
-    /// No interface has this name.
-    Missing {
-        /// The name.
-        interface: String,
-    },
-    /// The interface is not an Ethernet one.
-    NotEthernet {
-        /// Its name.
-        interface: String,
-        /// The kernel's number for what it is (`ARPHRD_`...).
-        hardware: u16,
-    },
-    /// The interface is switched off. No device fails to open for that: it waits until it is on.
-    Down {
-        /// Its name.
-        interface: String,
-    },
-    /// The interface is on, and nothing is at the other end. No device fails to open for that: it waits for a carrier.
-    NoCarrier {
-        /// Its name.
-        interface: String,
-    },
-    /// The interface does not carry the longest packet.
-    Mtu {
-        /// Its name.
-        interface: String,
-        /// Bytes that it carries behind an Ethernet header.
-        mtu: usize,
-        /// Bytes that the encapsulation may need.
-        needed: usize,
-    },
+    /// Something is wrong with the interface.
+    Interface(InterfaceError),
     /// The interface has no such queue.
     Queue {
         /// The interface.
@@ -128,10 +99,6 @@ impl XdpError {
         Self::System { interface: interface.to_owned(), step, source, detail: String::new() }
     }
 
-    pub(super) fn mtu(interface: &str, found: &Interface, needed: usize) -> Self {
-        Self::Mtu { interface: interface.to_owned(), mtu: found.mtu as usize, needed }
-    }
-
     pub(super) fn of_bpf(interface: &str, error: BpfError) -> Self {
         let is_permission = error.is_permission();
         let BpfError { step, source, log } = error;
@@ -156,7 +123,7 @@ impl XdpError {
             Some(Errno::PERM | Errno::ACCESS) => {
                 Self::Permission { step, needs: "CAP_NET_ADMIN, or root", source }
             }
-            Some(Errno::NODEV) => Self::Missing { interface: interface.to_owned() },
+            Some(Errno::NODEV) => InterfaceError::Missing { interface: interface.to_owned() }.into(),
             // Generic mode works everywhere, so it is the command that is unknown.
             Some(Errno::INVAL | Errno::NOSYS) => Self::Unsupported { step, source },
             _ => Self::system(interface, step, source),
@@ -179,7 +146,7 @@ impl XdpError {
                 what: "another AF_XDP socket has the queue",
                 source: source.into(),
             },
-            Errno::NODEV => Self::Missing { interface: interface.to_owned() },
+            Errno::NODEV => InterfaceError::Missing { interface: interface.to_owned() }.into(),
             Errno::INVAL if step == BINDING => Self::Queue { interface: interface.to_owned(), queue, queues },
             Errno::AFNOSUPPORT | Errno::OPNOTSUPP | Errno::NOPROTOOPT => {
                 Self::Unsupported { step, source: source.into() }
@@ -195,6 +162,12 @@ impl From<EncapError> for XdpError {
     }
 }
 
+impl From<InterfaceError> for XdpError {
+    fn from(error: InterfaceError) -> Self {
+        Self::Interface(error)
+    }
+}
+
 impl fmt::Display for XdpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -202,27 +175,7 @@ impl fmt::Display for XdpError {
             Self::Payload { given, most } => {
                 write!(f, "payload: {given} bytes; at most {most} are possible with AF_XDP and this framing")
             }
-            Self::Missing { interface } => write!(
-                f,
-                "{interface}: no interface has this name in this network namespace (ip link lists those that are there)"
-            ),
-            Self::NotEthernet { interface, hardware } => write!(
-                f,
-                "{interface}: not an Ethernet interface (hardware type {hardware}, Ethernet is {}); for others, use UDP \
-                 sockets",
-                libc::ARPHRD_ETHER
-            ),
-            Self::Down { interface } => {
-                write!(f, "{interface}: the interface is down; switch it on (ip link set {interface} up)")
-            }
-            Self::NoCarrier { interface } => {
-                write!(f, "{interface}: no carrier; nothing is at the other end of the wire")
-            }
-            Self::Mtu { interface, mtu, needed } => write!(
-                f,
-                "{interface}: its MTU is {mtu} bytes, and payload and headers need {needed}; raise it (ip link set \
-                 {interface} mtu {needed}) or configure a shorter payload"
-            ),
+            Self::Interface(error) => error.fmt(f),
             Self::Queue { interface, queue, queues } => write!(
                 f,
                 "queue: {queue}; {interface} has no such queue in use, and can have {queues} in all (`ethtool -l \
@@ -254,6 +207,7 @@ impl std::error::Error for XdpError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Encap(error) => Some(error),
+            Self::Interface(error) => Some(error),
             Self::Busy { source, .. }
             | Self::Mode { source, .. }
             | Self::Permission { source, .. }

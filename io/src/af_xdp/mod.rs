@@ -84,6 +84,7 @@ use crate::bell::Bell;
 use crate::clock::MonotonicClock;
 use crate::device::DeviceStats;
 use crate::encap::{Encap, EncapConfig, EncapStats};
+use crate::interface::InterfaceError;
 use binding::{Binding, Settings};
 use link::Watch;
 use returning::{Retry, check};
@@ -129,19 +130,16 @@ impl XdpDevice {
         let watch = Watch::new().map_err(failed("listening for changes of interfaces"))?;
         let found = watch.look(interface).map_err(failed("asking for the interface"))?;
         let framing = *encap;
-        let (found, mac, down) = match check(interface, found, 0) {
-            (Some(found), down) => (found, found.mac, down),
-            (None, down) => {
-                return Err(down.unwrap_or_else(|| XdpError::Missing { interface: interface.into() }));
-            }
-        };
+        let (found, down) = check(interface, found, 0)?;
+        let mac = found.mac;
         let encap = Encap::new(mac, &framing)?;
         let most = queue::FRAME_MAX - encap.headroom();
         if encap.payload() > most {
             return Err(XdpError::Payload { given: encap.payload(), most });
         }
-        if (found.mtu as usize) < encap.mtu() {
-            return Err(XdpError::mtu(interface, &found, encap.mtu()));
+        let (mtu, needed) = (found.mtu as usize, encap.mtu());
+        if mtu < needed {
+            return Err(InterfaceError::Mtu { interface: interface.into(), mtu, needed }.into());
         }
         let settings = Settings { mac, framing: &framing, encap: &encap, config };
         let binding = Binding::open(interface, found, &settings, ATTEMPTS)?;
@@ -155,7 +153,7 @@ impl XdpDevice {
             watch,
             binding: Some(binding),
             stats: DeviceStats { link_losses: u64::from(down.is_some()), ..DeviceStats::default() },
-            down,
+            down: down.map(XdpError::from),
             look_at: None,
             retry: Retry::NOW,
             idle: 0,

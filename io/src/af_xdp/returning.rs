@@ -11,6 +11,7 @@ use super::binding::{Binding, Settings};
 use super::error::XdpError;
 use super::link::Interface;
 use super::queue::Queue;
+use crate::interface::InterfaceError;
 
 /// Waits between attempts at an interface that refuses: the first, and the longest.
 const RETRY: Duration = Duration::from_millis(100);
@@ -65,16 +66,19 @@ impl XdpDevice {
     }
 
     fn follow(&mut self, now: Instant, found: Option<Interface>) {
-        let (found, down) = check(&self.name, found, self.encap.mtu());
-        let same = |at: &Interface| found.is_some_and(|found| found.index == at.index);
+        let checked = check(&self.name, found, self.encap.mtu());
+        let same = |at: &Interface| checked.as_ref().is_ok_and(|(found, _)| found.index == at.index);
         if self.binding.as_ref().is_some_and(|binding| !same(binding.interface())) {
             self.unbind(now);
         }
-        let Some(found) = found else {
-            // It is heard of when it comes back, and then there is no reason to wait.
-            self.retry = Retry::NOW;
-            self.look_at = Some(now + RETRY_MAX);
-            return self.set_link(now, down);
+        let (found, down) = match checked {
+            Ok(checked) => checked,
+            Err(error) => {
+                // It is heard of when it comes back, and then there is no reason to wait.
+                self.retry = Retry::NOW;
+                self.look_at = Some(now + RETRY_MAX);
+                return self.set_link(now, Some(error.into()));
+            }
         };
         if self.binding.is_none() && now < self.retry.at {
             self.look_at = Some(self.retry.at);
@@ -87,7 +91,7 @@ impl XdpDevice {
             return self.set_link(now, Some(error));
         }
         self.retry = Retry::NOW;
-        self.set_link(now, down);
+        self.set_link(now, down.map(XdpError::from));
     }
 
     /// Has program and sockets at this interface, and frames to us let in there.
@@ -111,7 +115,7 @@ impl XdpDevice {
             self.xdp.kernel.add(&binding.stats());
             let held: u32 = binding.queues().iter().map(Queue::held).sum();
             self.stats.unreachable += u64::from(held.saturating_sub(mem::take(&mut self.said)));
-            self.set_link(now, Some(XdpError::Missing { interface: self.name.clone() }));
+            self.set_link(now, Some(InterfaceError::Missing { interface: self.name.clone() }.into()));
             (self.retry, self.look_at) = (Retry::NOW, Some(now));
         }
     }
@@ -130,28 +134,32 @@ impl XdpDevice {
     }
 }
 
-/// Returns the interface if a program can be there, and why frames cannot pass, if so.
+/// Returns the interface, and why frames cannot pass, if so.
+///
+/// # Errors
+/// Why no program can be there.
 pub(super) fn check(
     name: &str,
     found: Option<Interface>,
-    mtu: usize,
-) -> (Option<Interface>, Option<XdpError>) {
-    let interface = || name.to_owned();
-    let Some(found) = found else { return (None, Some(XdpError::Missing { interface: interface() })) };
-    let hardware = found.hardware;
+    needed: usize,
+) -> Result<(Interface, Option<InterfaceError>), InterfaceError> {
+    let interface = name.to_owned();
+    let Some(found) = found else { return Err(InterfaceError::Missing { interface }) };
+    let Interface { hardware, is_up, has_carrier, .. } = found;
+    let mtu = found.mtu as usize;
     if hardware != libc::ARPHRD_ETHER {
-        return (None, Some(XdpError::NotEthernet { interface: interface(), hardware }));
+        return Err(InterfaceError::NotEthernet { interface, hardware });
     }
-    let down = if !found.is_up {
-        Some(XdpError::Down { interface: interface() })
-    } else if !found.has_carrier {
-        Some(XdpError::NoCarrier { interface: interface() })
-    } else if (found.mtu as usize) < mtu {
-        Some(XdpError::mtu(name, &found, mtu))
+    let down = if !is_up {
+        Some(InterfaceError::Down { interface })
+    } else if !has_carrier {
+        Some(InterfaceError::NoCarrier { interface })
+    } else if mtu < needed {
+        Some(InterfaceError::Mtu { interface, mtu, needed })
     } else {
         None
     };
-    (Some(found), down)
+    Ok((found, down))
 }
 
 #[cfg(test)]
@@ -184,17 +192,22 @@ mod tests {
             is_up: true,
             has_carrier: true,
         };
-        let said = |found, mtu| {
-            let (there, down) = check("eth7", found, mtu);
-            (there.is_some(), down.map(|down| down.to_string().split([';', '(']).next().unwrap().to_owned()))
+        let said = |why: &InterfaceError| why.to_string().split([';', '(']).next().unwrap().to_owned();
+        let down = |found, mtu| {
+            let (there, down) = check("eth7", Some(found), mtu).unwrap();
+            assert_eq!(there, found);
+            down.as_ref().map(said)
         };
-        assert_eq!(said(Some(up), 1_500), (true, None));
-        let down = |found, mtu| said(found, mtu).1.unwrap();
-        assert_eq!(down(Some(up), 1_501), "eth7: its MTU is 1500 bytes, and payload and headers need 1501");
-        assert_eq!(down(Some(Interface { is_up: false, ..up }), 0), "eth7: the interface is down");
-        assert_eq!(down(Some(Interface { has_carrier: false, ..up }), 0), "eth7: no carrier");
-        let (there, why) = said(Some(Interface { hardware: 772, ..up }), 0);
-        assert!(!there && why.unwrap().starts_with("eth7: not an Ethernet interface"));
-        assert!(!said(None, 0).0);
+        assert_eq!(down(up, 1_500), None);
+        for (found, mtu, why) in [
+            (up, 1_501, "eth7: its MTU is 1500 bytes, and payload and headers need 1501"),
+            (Interface { is_up: false, ..up }, 0, "eth7: the interface is down"),
+            (Interface { has_carrier: false, ..up }, 0, "eth7: no carrier"),
+        ] {
+            assert_eq!(down(found, mtu).as_deref(), Some(why));
+        }
+        let refused = |found| said(&check("eth7", found, 0).unwrap_err());
+        assert_eq!(refused(Some(Interface { hardware: 772, ..up })), "eth7: not an Ethernet interface ");
+        assert!(refused(None).starts_with("eth7: no interface has this name"));
     }
 }

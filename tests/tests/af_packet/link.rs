@@ -1,5 +1,6 @@
 //! Interfaces that are switched off, lose their carrier, shrink or vanish, and come back.
 
+use popmap_io::InterfaceError;
 use popmap_io::address;
 use popmap_io::af_packet::{PacketConfig, PacketError};
 use popmap_tests::netns;
@@ -77,7 +78,7 @@ fn switched_off_and_on() {
     netns::inside(|| {
         heals(
             || drop(netns::ip("link set left down")),
-            |why| matches!(why, PacketError::Down { .. }),
+            |why| matches!(why, PacketError::Interface(InterfaceError::Down { .. })),
             || drop(netns::ip("link set left up")),
         );
     });
@@ -88,7 +89,7 @@ fn the_other_end_unplugged() {
     netns::inside(|| {
         heals(
             || drop(netns::ip("link set switch-p0 down")),
-            |why| matches!(why, PacketError::NoCarrier { .. }),
+            |why| matches!(why, PacketError::Interface(InterfaceError::NoCarrier { .. })),
             || drop(netns::ip("link set switch-p0 up")),
         );
     });
@@ -99,7 +100,7 @@ fn an_mtu_that_is_too_small() {
     netns::inside(|| {
         heals(
             || drop(netns::ip("link set left mtu 1400")),
-            |why| matches!(why, PacketError::Mtu { mtu: 1_400, .. }),
+            |why| matches!(why, PacketError::Interface(InterfaceError::Mtu { mtu: 1_400, .. })),
             || drop(netns::ip("link set left mtu 1500")),
         );
     });
@@ -111,7 +112,7 @@ fn deleted_and_made_anew() {
     netns::inside(|| {
         heals(
             || drop(netns::ip("link del left")),
-            |why| matches!(why, PacketError::Missing { .. }),
+            |why| matches!(why, PacketError::Interface(InterfaceError::Missing { .. })),
             || {
                 netns::veth("left", "switch-p0");
                 netns::ip("link set switch-p0 master switch");
@@ -131,7 +132,7 @@ fn frames_for_our_groups_and_our_first_address_are_asked_for() {
         let is_joined = || netns::ip("maddress show dev left").contains(group);
         assert!(is_joined());
         netns::ip("link del left");
-        lost(&mut left, |why| matches!(why, PacketError::Missing { .. }));
+        lost(&mut left, |why| matches!(why, PacketError::Interface(InterfaceError::Missing { .. })));
         netns::veth("left", "right");
         assert!(!is_joined() && mac("left") != own);
         back(&mut left);
@@ -271,7 +272,7 @@ fn a_link_comes_back_without_any_privilege() {
         get_through(&mut left, &mut right);
         netns::ip("link del left");
         for device in [&mut left, &mut right] {
-            lost(device, |why| matches!(why, PacketError::Missing { .. }));
+            lost(device, |why| matches!(why, PacketError::Interface(InterfaceError::Missing { .. })));
         }
         netns::veth("left", "right");
         back(&mut left);

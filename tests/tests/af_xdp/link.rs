@@ -1,5 +1,6 @@
 //! Interfaces that go down, lose their carrier, shrink, vanish and come back.
 
+use popmap_io::InterfaceError;
 use popmap_io::address::{self, Mac};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
@@ -8,10 +9,11 @@ use super::*;
 type Is = fn(&Result<(), &XdpError>) -> bool;
 
 const UP: Is = |link| link.is_ok();
-const DOWN: Is = |link| matches!(link, Err(XdpError::Down { .. }));
-const NO_CARRIER: Is = |link| matches!(link, Err(XdpError::NoCarrier { .. }));
-const MISSING: Is = |link| matches!(link, Err(XdpError::Missing { .. }));
-const TOO_SMALL: Is = |link| matches!(link, Err(XdpError::Mtu { mtu: 1_300, needed: 1_406, .. }));
+const DOWN: Is = |link| matches!(link, Err(XdpError::Interface(InterfaceError::Down { .. })));
+const NO_CARRIER: Is = |link| matches!(link, Err(XdpError::Interface(InterfaceError::NoCarrier { .. })));
+const MISSING: Is = |link| matches!(link, Err(XdpError::Interface(InterfaceError::Missing { .. })));
+const TOO_SMALL: Is =
+    |link| matches!(link, Err(XdpError::Interface(InterfaceError::Mtu { mtu: 1_300, needed: 1_406, .. })));
 const REFUSED: Is = |link| matches!(link, Err(XdpError::Permission { .. }));
 const BUSY: Is = |link| matches!(link, Err(XdpError::Busy { .. }));
 
