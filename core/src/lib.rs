@@ -48,6 +48,7 @@
 //!      ownership      rendezvous hashing: owners, and priority between concurrent writes
 //!      clock          dot, version vector
 //!      wire           layouts, checks, checksums: bytes only
+//!      arch           the loops that gain by what the CPU has, found at run time: numbers only
 //! ```
 //!
 //! A packet flows one way: [`Node::handle_packet`] checks it once (`wire`), admits its sender's life and hands it to
@@ -64,9 +65,10 @@
 //!   replayed.
 //! - **Readers wait for nobody.** A lookup copies one record under a sequence lock, with bounded retries and an
 //!   explicit [`Lookup::Busy`].
-//! - **No unsafe code**, here; the dependencies are `zerocopy` (layouts), `crc32fast` (checksums), `heapless` (bounded
-//!   queues) and `twox-hash` (names to keys). `hashbrown` needs an allocator, so it has no place in core: the table is
-//!   our own.
+//! - **Unsafe code in one module**, `arch`: it calls code compiled for AVX2, AVX-512 or PCLMULQDQ where it found them,
+//!   so that one build does for all machines. The dependencies are `zerocopy` (layouts), `crc32fast` (checksums on other
+//!   machines), `heapless` (bounded queues) and `twox-hash` (names to keys). `hashbrown` needs an allocator, so it has
+//!   no place in core: the table is our own.
 //!
 //! Who is alive the servers find out themselves (SWIM): [`Node::join`], [`Node::members`], [`Node::leave`]. An embedder that
 //! knows better turns that off ([`Config::swim`]) and tells by [`Node::set_live`].
@@ -83,7 +85,7 @@
 //! asks: what is served when, what each event and counter means, and what to do about it.
 
 #![cfg_attr(not(test), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(
     popmap_loom,
     allow(dead_code, unused_imports, reason = "only the table is built on loom's atomics")
@@ -92,6 +94,8 @@
 #[cfg(any(test, popmap_loom))]
 extern crate std;
 
+#[allow(unsafe_code, reason = "functions compiled for CPU features are called, each behind its detection")]
+mod arch;
 mod atomic;
 pub mod clock;
 pub mod docs;

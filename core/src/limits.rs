@@ -34,9 +34,11 @@ pub const FRESH: usize = 256;
 pub const WALK_MAX: u64 = 4_096;
 /// Entries that an append takes off the tail of a nearly full log: bounds the cost of one merge.
 pub const LOG_CLEAN_PER_APPEND: usize = 8;
+/// Entries that are taken off the tail together while the log is filling up: once for half as many appends.
+pub const LOG_CLEAN_TOGETHER: usize = 16;
 
 /// Records of a packet that are looked up together before the first of them is merged.
-pub const MERGE_BATCH: usize = 16;
+pub const MERGE_BATCH: usize = 32;
 
 /// Longer than any packet can live between two servers of a PoP, duplicates and switch buffers included (rule R2).
 pub const QUARANTINE: Duration = Duration::from_secs(10);
@@ -55,6 +57,7 @@ const _: () = {
     assert!(crate::wire::DELTA_FIXED + 8 + 8 * SLOTS_MAX + RECORD_OVERHEAD + VALUE_MAX <= PAYLOAD_MIN);
     // Packet lengths and record counts are 16-bit on the wire.
     assert!(PAYLOAD_MAX <= u16::MAX as usize);
+    assert!(LOG_CLEAN_TOGETHER.is_power_of_two() && LOG_CLEAN_TOGETHER >= LOG_CLEAN_PER_APPEND);
     // Log positions are compared through their low 31 bits: the ring must be far shorter.
     assert!(CAPACITY_MAX * 2 < 1 << 31);
     assert!(VALUE_DEFAULT <= VALUE_MAX && VALUE_MAX.is_multiple_of(8));

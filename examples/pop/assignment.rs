@@ -1,14 +1,11 @@
 //! Who owns which origin, as one server sees it, kept up to date as servers come and go.
 //!
-//! Knows rendezvous hashing over equal weights. Must not know when anything is checked.
-//!
-//! Ownership is a pure function of key and live servers, so it could be worked out anew for each change. This does only
-//! what a change asks for: a server that leaves gives up what it owned, and one that comes is weighed against each
-//! owner.
+//! Knows whose origins are whose. Must not know when anything is checked.
 
+use std::mem;
 use std::sync::Arc;
 
-use popmap_core::ownership::{owner, priority};
+use popmap_core::ownership::Owners;
 use popmap_core::{Key, Slot, SlotSet};
 
 use crate::origins::OriginId;
@@ -18,57 +15,49 @@ use crate::origins::OriginId;
 pub struct Assignment {
     me: Slot,
     keys: Arc<[Key]>,
-    live: SlotSet,
+    shares: Owners,
+    /// By [`OriginId`]; means nothing while nobody is live.
     owners: Vec<Slot>,
 }
 
 impl Assignment {
     /// Returns the assignment of `me`, which knows of nobody yet and owns nothing.
     pub fn new(me: Slot, keys: Arc<[Key]>) -> Self {
-        Self { me, keys, live: SlotSet::EMPTY, owners: Vec::new() }
+        let owners = vec![me; keys.len()];
+        Self { me, keys, shares: Owners::equal(SlotSet::EMPTY), owners }
     }
 
     /// Takes over who is live; returns the origins that are ours from now on and were not before.
     pub fn update(&mut self, live: SlotSet) -> Vec<OriginId> {
-        let before = std::mem::replace(&mut self.live, live);
-        let mut gained = Vec::new();
+        let before = mem::replace(&mut self.shares, Owners::equal(live));
+        let Self { me, keys, shares, owners } = self;
+        let mut moved = Vec::new();
+        shares.reassign(&before, owners, |place| keys[place], |place, _| moved.push(place as OriginId));
         if live.is_empty() {
-            self.owners.clear();
-            return gained;
+            return Vec::new();
         }
-        let is_first = self.owners.is_empty();
-        if is_first {
-            self.owners.resize(self.keys.len(), self.me);
+        if before.live().is_empty() {
+            // What is ours now may have stood there before, and meant nothing.
+            return (0..owners.len() as OriginId).filter(|&origin| owners[origin as usize] == *me).collect();
         }
-        let (me, came) = (self.me, live.difference(before));
-        for ((id, key), held) in (0..).zip(self.keys.iter()).zip(&mut self.owners) {
-            let next = if is_first || !live.contains(*held) {
-                owner(*key, live).unwrap_or(me)
-            } else {
-                let rank = |slot: Slot| (priority(slot, *key), slot);
-                came.iter().fold(*held, |best, slot| if rank(slot) > rank(best) { slot } else { best })
-            };
-            if next == me && (is_first || *held != me) {
-                gained.push(id);
-            }
-            *held = next;
-        }
-        gained
+        moved.retain(|&origin| owners[origin as usize] == *me);
+        moved
     }
 
     /// Returns who is held live.
     pub fn live(&self) -> SlotSet {
-        self.live
+        self.shares.live()
     }
 
     /// Whether an origin is ours.
     pub fn is_ours(&self, origin: OriginId) -> bool {
-        self.owners.get(origin as usize) == Some(&self.me)
+        !self.live().is_empty() && self.owners.get(origin as usize) == Some(&self.me)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use popmap_core::ownership::owner;
     use popmap_core::rng::Rng;
 
     use super::*;

@@ -5,6 +5,7 @@ use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::Dot;
+use crate::arch::pointwise;
 use crate::id::{Slot, SlotSet};
 use crate::limits::SLOTS_MAX;
 
@@ -71,9 +72,7 @@ impl<const N: usize> VersionVector<N> {
 
     /// Takes the pointwise maximum with `other`.
     pub fn join(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine = (*mine).max(*theirs);
-        }
+        pointwise::raise(&mut self.0, &other.0);
     }
 
     /// Takes the pointwise maximum with `other` in `slots`; the whole of it when `other` is zero everywhere else.
@@ -83,20 +82,17 @@ impl<const N: usize> VersionVector<N> {
 
     /// Takes the pointwise minimum with `other`.
     pub fn meet(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine = (*mine).min(*theirs);
-        }
+        pointwise::lower(&mut self.0, &other.0);
     }
 
     /// Whether this accounts for every write that `other` does.
     pub fn covers_all(&self, other: &Self) -> bool {
-        // Without an early exit the loop is straight vector code.
-        self.0.iter().zip(&other.0).fold(true, |all, (mine, theirs)| all & (mine >= theirs))
+        pointwise::at_least(&self.0, &other.0)
     }
 
     /// Compares pointwise.
     pub fn compare(&self, other: &Self) -> Order {
-        match (self.covers_all(other), other.covers_all(self)) {
+        match pointwise::compare(&self.0, &other.0) {
             (true, true) => Order::Equal,
             (true, false) => Order::After,
             (false, true) => Order::Before,
@@ -113,8 +109,7 @@ impl<const N: usize> VersionVector<N> {
     ///
     /// A receiver at or above `known` that joins just these joins the whole vector.
     pub fn exceeding(&self, known: &Self) -> SlotSet {
-        let bits = self.0.iter().zip(&known.0).enumerate();
-        SlotSet::from_bits(bits.fold(0, |set, (i, (mine, theirs))| set | u64::from(mine > theirs) << i))
+        SlotSet::from_bits(pointwise::above(&self.0, &known.0))
     }
 }
 

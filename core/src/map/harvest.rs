@@ -96,10 +96,12 @@ mod tests {
 
         fn write(&mut self, key: Key, author: usize, at: Instant, tombstone: bool) {
             self.writes += 1;
-            let position = self.table.find(key, key.mix()).or_else(|| self.table.insert(key, key.mix()));
+            let found = self.table.find_entry(key, key.mix()).or_else(|| self.table.insert(key, key.mix()));
+            let entry = found.unwrap();
             let mark = Mark { dot: Dot { slot: Slot::at(author), counter: self.writes }, term: 1, tombstone };
+            let was_tombstone = entry.mark().is_some_and(|mark| mark.tombstone);
             let stamp = Stamp::new(self.writes, at.0);
-            self.table.write(position.unwrap(), stamp, &mark, core::iter::repeat(7));
+            self.table.write(entry, stamp, was_tombstone, mark.words(), core::iter::repeat(7));
         }
 
         fn reader(&self) -> Reader<'a> {

@@ -37,7 +37,7 @@ impl<const N: usize> Map<'_, N> {
         checkpoints.copy_from_slice(self.checkpoints.held);
         Ok(Map {
             table,
-            log: ChangeLog { ring, ends: self.log.ends },
+            log: ChangeLog::at(ring, self.log.ends),
             checkpoints: Checkpoints { held: checkpoints, positions: self.checkpoints.positions },
             peer_versions,
             state: self.state.clone(),

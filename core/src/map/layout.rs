@@ -33,8 +33,8 @@ impl Layout {
             capacity: capacity as u32,
             buckets: capacity.div_ceil(BUCKET_RECORDS) as u32,
             value_len: shape.value_len as u32,
-            // A quarter more than the records: see ChangeLog for why that bounds the cost of an append.
-            ring: (capacity + capacity / 4 + 8) as u32,
+            // Seven sixteenths more than the records: see ChangeLog for why that bounds the cost of an append.
+            ring: (capacity + capacity / 16 * 7 + 8) as u32,
         }
     }
 

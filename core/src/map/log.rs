@@ -1,17 +1,24 @@
 //! The change log: the records in the order in which they last changed here.
 //!
 //! A ring of table positions. Appending gives the record the new log position; an entry whose record has moved on is
-//! stale and skipped. A nearly full ring is cleaned a few entries an append: a live record at the tail moves to the
-//! head, which only makes a later walk look at it once more. With a ring a quarter larger than the table, cleaning
-//! that starts an eighth before the end and takes [`LOG_CLEAN_PER_APPEND`] entries always finds room in time: passing
-//! every live record takes an eighth of the capacity in appends.
+//! stale and skipped. A ring that is filling up is cleaned: a live record at the tail moves to the head, which only makes
+//! a later walk look at it once more.
+//!
+//! Cleaning is gentle at first: two entries for each append, [`LOG_CLEAN_TOGETHER`] at a time. In a map that is as full as
+//! puts make it (R3) and whose records change in turn or at random, that is enough: most of the oldest entries are stale.
+//! Where it is not, the ring goes on filling, and in its last eleventh each append takes [`LOG_CLEAN_PER_APPEND`] entries.
+//! With a ring 7/16 larger than the table that always finds room in time: passing every live record takes an eighth of
+//! the capacity in appends, and an eleventh of the ring is more.
 
 use super::table::{Mark, Position, Table};
-use crate::limits::LOG_CLEAN_PER_APPEND;
+use crate::limits::{LOG_CLEAN_PER_APPEND, LOG_CLEAN_TOGETHER};
 
 pub(super) struct ChangeLog<'a> {
     pub(super) ring: &'a mut [u32],
     pub(super) ends: Ends,
+    /// Entries from which on the ring is cleaned now and then, and at each append.
+    gently_from: u64,
+    always_from: u64,
 }
 
 /// The log's positions, apart from its entries.
@@ -28,7 +35,14 @@ pub(super) struct Ends {
 
 impl<'a> ChangeLog<'a> {
     pub fn new(ring: &'a mut [u32]) -> Self {
-        Self { ring, ends: Ends::default() }
+        Self::at(ring, Ends::default())
+    }
+
+    /// Returns the log that has these entries, and has come so far.
+    pub fn at(ring: &'a mut [u32], ends: Ends) -> Self {
+        let size = ring.len() as u64;
+        let (gently_from, always_from) = (size - (size / 9).max(1), size - (size / 11).max(1));
+        Self { ring, ends, gently_from, always_from }
     }
 
     fn place(&self, position: u64) -> u32 {
@@ -48,34 +62,51 @@ impl<'a> ChangeLog<'a> {
     /// Appends a change of the record at `at`; returns its log position, which the caller stamps on the record.
     #[inline]
     pub fn append(&mut self, table: &Table<'_>, at: Position) -> u64 {
-        let size = self.ring.len() as u64;
-        let spare = (size / 10).max(1);
-        if self.ends.head - self.ends.tail + spare >= size {
-            self.clean(table, at);
-            while self.ends.head - self.ends.tail == size {
-                self.clean(table, at);
+        let Ends { head, tail, .. } = self.ends;
+        let used = head - tail;
+        if used >= self.gently_from {
+            if used >= self.always_from {
+                self.make_room(table, at);
+            } else if head.is_multiple_of(LOG_CLEAN_TOGETHER as u64 / 2) {
+                self.clean(table, at, LOG_CLEAN_TOGETHER as u64);
             }
         }
         self.push(at)
     }
 
-    /// Takes [`LOG_CLEAN_PER_APPEND`] entries off the tail. Live ones move to the head, but for that of the record at
-    /// `changing`, which is about to be appended.
     #[inline(never)]
-    fn clean(&mut self, table: &Table<'_>, changing: Position) {
-        let Ends { head, tail, tail_place, .. } = self.ends;
-        let count = (head - tail).min(LOG_CLEAN_PER_APPEND as u64);
-        let (mut place, mut live) = (tail_place, [0; LOG_CLEAN_PER_APPEND]);
-        let mut kept = 0;
-        // Looked at all together, so that the cache misses overlap.
-        for position in tail + 1..=tail + count {
-            place = self.next_place(place);
-            let at = self.ring[place as usize];
-            live[kept] = at;
-            kept += usize::from(table.is_live(at, position) & (at != changing));
+    fn make_room(&mut self, table: &Table<'_>, changing: Position) {
+        let size = self.ring.len() as u64;
+        self.clean(table, changing, LOG_CLEAN_PER_APPEND as u64);
+        while self.ends.head - self.ends.tail == size {
+            self.clean(table, changing, LOG_CLEAN_PER_APPEND as u64);
         }
-        self.ends.tail = tail + count;
-        self.ends.tail_place = place;
+    }
+
+    /// Takes some entries off the tail, at most [`LOG_CLEAN_TOGETHER`]. Live ones move to the head, but for that of the record
+    /// at `changing`, which is about to be appended.
+    #[inline(never)]
+    fn clean(&mut self, table: &Table<'_>, changing: Position, count: u64) {
+        let Ends { head, tail, tail_place, .. } = self.ends;
+        let count = (head - tail).min(count) as usize;
+        debug_assert!(count > 0, "a ring that is filling up has entries");
+        let start = self.next_place(tail_place) as usize;
+        let first = count.min(self.ring.len() - start);
+        let (mut live, mut kept, mut position) = ([0; LOG_CLEAN_TOGETHER], 0, tail);
+        // Looked at all together, so that the cache misses overlap.
+        let mut look = |entries: &[u32]| {
+            for &at in entries {
+                position += 1;
+                live[kept % LOG_CLEAN_TOGETHER] = at;
+                kept += usize::from(table.is_live(at, position) & (at != changing));
+            }
+        };
+        look(&self.ring[start..start + first]);
+        look(&self.ring[..count - first]);
+        self.ends.tail = tail + count as u64;
+        // Where the last of them was, not the place behind it.
+        let behind = if count > first { count - first } else { start + first };
+        self.ends.tail_place = behind as u32 - 1;
         for &moved in &live[..kept] {
             let position = self.push(moved);
             table.restamp(moved, position);

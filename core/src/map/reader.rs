@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::table::{Copied, Guess, Mark, Stamp, Table};
+use super::table::{Copied, Entry, Guess, Mark, Stamp, Table};
 use crate::clock::Dot;
 use crate::id::Key;
 use crate::limits::READ_TRIES;
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
     pub(super) fn search(&self, key: u128, mix: u64, value: &mut [u8], tries: u32) -> Lookup {
         let key = Key(key.to_le_bytes());
         for _ in 0..tries {
-            let Some(at) = self.table.search(key, mix) else {
+            let Some(Entry { at, .. }) = self.table.search(key, mix) else {
                 return Lookup::Absent;
             };
             match self.table.try_copy(at, Some(key.words()), value) {

@@ -10,72 +10,17 @@
 
 pub(super) use self::index::Guess;
 use self::index::Index;
+pub(super) use self::mark::{Mark, is_tombstone, wins_plainly, writer};
+use self::slot::{BUSY, copy_words, key_words, lock};
+pub(super) use self::slot::{Entry, Packed, Stamp, Words};
 use super::layout::{Layout, SLOT_WORDS, TABLE_HEADER_WORDS};
+use crate::arch::prefetch::prefetch;
 use crate::atomic::{AtomicU64, Ordering, fence};
-use crate::clock::Dot;
-use crate::id::{Key, Slot};
-use crate::wire::TOMBSTONE;
+use crate::id::Key;
 
 mod index;
-
-/// The state of a slot in one word: `busy:1 | log position:31 | time:32`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Stamp(u64);
-
-const BUSY: u64 = 1 << 63;
-const POSITION_MASK: u64 = (1 << 31) - 1;
-/// Nanoseconds in a unit of a stamp's time are 2^24: 16.8 ms, and 2.3 years before it wraps.
-const TIME_SHIFT: u32 = 24;
-
-impl Stamp {
-    #[inline]
-    pub fn new(position: u64, now_ns: u64) -> Self {
-        Self((position & POSITION_MASK) << 32 | now_ns >> TIME_SHIFT & u64::from(u32::MAX))
-    }
-
-    #[inline]
-    pub fn is_at(self, position: u64) -> bool {
-        self.0 >> 32 & POSITION_MASK == position & POSITION_MASK
-    }
-
-    #[inline]
-    pub fn moved_to(self, position: u64) -> Self {
-        Self((position & POSITION_MASK) << 32 | self.0 & u64::from(u32::MAX))
-    }
-
-    /// Nanoseconds between the change and `now_ns`, in steps of 16.8 ms.
-    pub fn age_ns(self, now_ns: u64) -> u64 {
-        let units = ((now_ns >> TIME_SHIFT) as u32).wrapping_sub(self.0 as u32);
-        // A reader's clock may lag the writer's by a step: that is no age, not 2.3 years.
-        if units > u32::MAX - 64 { 0 } else { u64::from(units) << TIME_SHIFT }
-    }
-}
-
-/// The words of a record that order it: everything but key and value.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Mark {
-    pub dot: Dot,
-    pub term: u32,
-    pub tombstone: bool,
-}
-
-impl Mark {
-    #[inline]
-    pub fn from_words(counter: u64, meta: u64) -> Self {
-        Self {
-            dot: Dot { slot: Slot::at((meta >> 32) as usize & 63), counter },
-            term: meta as u32,
-            tombstone: meta >> 40 & u64::from(TOMBSTONE) != 0,
-        }
-    }
-
-    #[inline]
-    pub fn words(&self) -> [u64; 2] {
-        let meta =
-            u64::from(self.term) | u64::from(self.dot.slot.get()) << 32 | u64::from(self.tombstone) << 40;
-        [self.dot.counter, meta]
-    }
-}
+mod mark;
+mod slot;
 
 /// A position in the record array.
 pub(super) type Position = u32;
@@ -85,6 +30,8 @@ pub(super) struct Table<'a> {
     header: &'a [AtomicU64; TABLE_HEADER_WORDS],
     index: Index<'a>,
     slots: &'a [AtomicU64],
+    /// Words of a slot.
+    stride: usize,
     layout: Layout,
 }
 
@@ -109,7 +56,7 @@ impl<'a> Table<'a> {
     pub fn new(words: &'a [AtomicU64], layout: Layout) -> Self {
         let (header, rest) = words.split_first_chunk().expect("a table has a header");
         let (index, slots) = rest.split_at(layout.index_words());
-        Self { header, index: Index::new(index, layout.capacity), slots, layout }
+        Self { header, index: Index::new(index, layout.capacity), slots, stride: layout.stride(), layout }
     }
 
     fn count(&self, word: usize) -> u64 {
@@ -179,9 +126,15 @@ impl<'a> Table<'a> {
     /// Returns the same, or `None` where the table has no such slot.
     #[inline]
     fn slot_if_any(&self, position: Position) -> Option<(&'a [AtomicU64; SLOT_WORDS], &'a [AtomicU64])> {
-        let stride = self.layout.stride();
-        let start = position as usize * stride;
-        self.slots.get(start..start + stride)?.split_first_chunk()
+        let start = position as usize * self.stride;
+        self.slots.get(start..start + self.stride)?.split_first_chunk()
+    }
+
+    /// Returns the slot at a position that the index leads to.
+    #[inline]
+    pub fn entry(&self, at: Position) -> Entry<'a> {
+        let (slot, value) = self.slot(at);
+        Entry { at, slot, value }
     }
 
     pub fn key(&self, position: Position) -> Key {
@@ -191,15 +144,14 @@ impl<'a> Table<'a> {
     /// Returns the record's order, or `None` when the slot is free.
     #[inline]
     pub fn mark(&self, position: Position) -> Option<Mark> {
-        let (slot, _) = self.slot(position);
-        let counter = slot[3].load(Ordering::Relaxed);
-        (counter != 0).then(|| Mark::from_words(counter, slot[4].load(Ordering::Relaxed)))
+        self.entry(position).mark()
     }
 
     /// Whether a record is there that last changed at `log_position`.
     #[inline]
     pub fn is_live(&self, position: Position, log_position: u64) -> bool {
-        let (slot, _) = self.slot(position);
+        let start = position as usize * self.stride;
+        let Some(slot) = self.slots.get(start..start + SLOT_WORDS) else { return false };
         let stamp = Stamp(slot[0].load(Ordering::Relaxed));
         stamp.is_at(log_position) & (slot[3].load(Ordering::Relaxed) != 0)
     }
@@ -207,7 +159,7 @@ impl<'a> Table<'a> {
     /// Returns the words of the value.
     #[inline]
     pub fn value(&self, position: Position) -> impl Iterator<Item = u64> + use<'a> {
-        self.slot(position).1.iter().map(|word| word.load(Ordering::Relaxed))
+        self.entry(position).value()
     }
 
     /// Returns the words of the record as they stand on the wire.
@@ -227,22 +179,28 @@ impl<'a> Table<'a> {
         copy_words(value, tail);
     }
 
-    /// Overwrites everything of a slot but its key.
+    /// Overwrites everything of a slot but its key, with the words of a [`Mark`] and of a value. `was_tombstone` says
+    /// whether a tombstone is there.
     #[inline]
-    pub fn write(&self, position: Position, stamp: Stamp, mark: &Mark, value: impl Iterator<Item = u64>) {
-        let (slot, words) = self.slot(position);
-        let was_tombstone = self.mark(position).is_some_and(|mark| mark.tombstone);
+    pub fn write(
+        &self,
+        entry: Entry<'_>,
+        stamp: Stamp,
+        was_tombstone: bool,
+        [counter, meta]: [u64; 2],
+        value: impl Words,
+    ) {
+        let Entry { slot, value: words, .. } = entry;
+        debug_assert_eq!(was_tombstone, entry.mark().is_some_and(|mark| mark.tombstone));
         lock(slot);
-        let [counter, meta] = mark.words();
         slot[3].store(counter, Ordering::Relaxed);
         slot[4].store(meta, Ordering::Relaxed);
-        for (word, value) in words.iter().zip(value) {
-            word.store(value, Ordering::Relaxed);
-        }
+        value.store_in(words);
         slot[0].store(stamp.0, Ordering::Release);
-        if was_tombstone != mark.tombstone {
+        let is_tombstone = is_tombstone(meta);
+        if was_tombstone != is_tombstone {
             let now = self.tombstones() as u64;
-            self.set_count(header::TOMBSTONES, if mark.tombstone { now + 1 } else { now - 1 });
+            self.set_count(header::TOMBSTONES, if is_tombstone { now + 1 } else { now - 1 });
         }
     }
 
@@ -256,7 +214,7 @@ impl<'a> Table<'a> {
     /// Takes a slot for `key` and enters it in the index. The slot stays empty to readers until it is written.
     ///
     /// Returns `None` when every slot is taken.
-    pub fn insert(&self, key: Key, mix: u64) -> Option<Position> {
+    pub fn insert(&self, key: Key, mix: u64) -> Option<Entry<'a>> {
         let free = self.count(header::FREE);
         let position = if free != 0 {
             let position = (free - 1) as Position;
@@ -270,15 +228,15 @@ impl<'a> Table<'a> {
             self.set_count(header::HIGH_WATER, u64::from(position) + 1);
             position
         };
-        let (slot, _) = self.slot(position);
+        let entry = self.entry(position);
         // Busy until the first write: the caller's next call.
-        lock(slot);
+        lock(entry.slot);
         let [low, high] = key.words();
-        slot[1].store(low, Ordering::Relaxed);
-        slot[2].store(high, Ordering::Relaxed);
+        entry.slot[1].store(low, Ordering::Relaxed);
+        entry.slot[2].store(high, Ordering::Relaxed);
         self.index.enter(mix, position);
         self.set_count(header::LEN, self.len() as u64 + 1);
-        Some(position)
+        Some(entry)
     }
 
     /// Empties a slot and takes it out of the index. `stamp` must be new to the slot.
@@ -311,22 +269,58 @@ impl<'a> Table<'a> {
     /// Returns the position of `key`.
     #[inline]
     pub fn find(&self, key: Key, mix: u64) -> Option<Position> {
+        self.find_entry(key, mix).map(|entry| entry.at)
+    }
+
+    /// Returns the slot of `key`.
+    #[inline]
+    pub fn find_entry(&self, key: Key, mix: u64) -> Option<Entry<'a>> {
+        let words = key.words();
         match self.guess(mix) {
-            Guess::At(at) if self.is_at(at, key) => Some(at),
+            Guess::At(at) => match self.entry_of(at, words) {
+                None => self.search(key, mix),
+                found => found,
+            },
             Guess::Nowhere => None,
-            Guess::At(_) | Guess::Further => self.search(key, mix),
+            Guess::Further => self.search(key, mix),
         }
     }
 
-    /// Returns the position of `key` when a guess was wrong.
+    /// Returns the slot of `key` when a guess was wrong.
     #[inline(never)]
-    pub fn search(&self, key: Key, mix: u64) -> Option<Position> {
-        self.index.search(mix, |at| self.is_at(at, key))
+    pub fn search(&self, key: Key, mix: u64) -> Option<Entry<'a>> {
+        let words = key.words();
+        let at = self.index.search(mix, |at| self.entry_of(at, words).is_some())?;
+        self.entry_of(at, words)
     }
 
+    /// Brings the slot that a guess leads to into the cache, without waiting for it.
     #[inline]
-    fn is_at(&self, position: Position, key: Key) -> bool {
-        self.slot_if_any(position).is_some_and(|(slot, _)| key_words(slot) == key.words())
+    pub fn touch_guess(&self, guess: Guess) {
+        if let Guess::At(at) = guess
+            && let Some((slot, _)) = self.slot_if_any(at)
+        {
+            prefetch(&slot[0]);
+        }
+    }
+
+    /// Returns the slot of `key`, where an earlier guess was this.
+    #[inline]
+    pub fn find_guessed(&self, key: Key, mix: u64, guess: Guess) -> Option<Entry<'a>> {
+        match guess {
+            Guess::At(at) => match self.entry_of(at, key.words()) {
+                None => self.search(key, mix),
+                found => found,
+            },
+            Guess::Nowhere | Guess::Further => self.find_entry(key, mix),
+        }
+    }
+
+    /// Returns the slot at `position` if it is `key`'s. A reader may be led beyond the table.
+    #[inline]
+    fn entry_of(&self, position: Position, key: [u64; 2]) -> Option<Entry<'a>> {
+        let (slot, value) = self.slot_if_any(position)?;
+        Some(Entry { at: position, slot, value }).filter(|entry| entry.has(key))
     }
 
     /// Iterates the positions of all records that may have a mix from `from` to `to`; the caller checks each.
@@ -379,25 +373,6 @@ impl<'a> Table<'a> {
             0 => Copied::Empty,
             _ => Copied::Record(found, Stamp(before), Mark::from_words(counter, meta)),
         }
-    }
-}
-
-#[inline]
-fn key_words(slot: &[AtomicU64; SLOT_WORDS]) -> [u64; 2] {
-    [slot[1].load(Ordering::Relaxed), slot[2].load(Ordering::Relaxed)]
-}
-
-#[inline]
-fn lock(slot: &[AtomicU64; SLOT_WORDS]) {
-    let stamp = slot[0].load(Ordering::Relaxed);
-    slot[0].store(stamp | BUSY, Ordering::Relaxed);
-    fence(Ordering::Release);
-}
-
-#[inline]
-fn copy_words(words: &[AtomicU64], bytes: &mut [[u8; 8]]) {
-    for (bytes, word) in bytes.iter_mut().zip(words) {
-        *bytes = word.load(Ordering::Relaxed).to_le_bytes();
     }
 }
 

@@ -7,7 +7,7 @@ use heapless::Vec;
 
 use super::event::Event;
 use super::order::compare;
-use super::table::{Mark, Position, Stamp};
+use super::table::{Entry, Guess, Mark, Packed, Position, Stamp, Words, is_tombstone, wins_plainly, writer};
 use super::{Map, Phase};
 use crate::clock::{Dot, VersionVector};
 use crate::id::Key;
@@ -182,17 +182,17 @@ impl<'a, const N: usize> Map<'a, N> {
         let slot = self.state.slot;
         let counter = self.state.version.get(slot).max(self.state.life_base);
         let counter = counter.checked_add(1).ok_or(PutError::CounterExhausted)?;
-        let at = match found {
-            Some(at) => at,
+        let entry = match found {
+            Some(at) => self.table.entry(at),
             None => self.table.insert(key, mix).ok_or(PutError::Full)?,
         };
-        let dot = Dot { slot, counter };
+        let (old, dot) = (entry.mark(), Dot { slot, counter });
         let mark = Mark { dot, term, tombstone: value.is_none() };
         match value {
-            Some(value) => self.store(at, &mark, value),
-            None => self.store(at, &mark, core::iter::repeat(0)),
+            Some(value) => self.store(entry, old.as_ref(), &mark, value),
+            None => self.store(entry, old.as_ref(), &mark, core::iter::repeat(0)),
         }
-        self.fresh.note(counter, at);
+        self.fresh.note(counter, entry.at);
         self.state.version.raise(slot, counter);
         self.state.own_seen = self.state.own_seen.max(counter);
         if dot.generation() > self.state.life.generation {
@@ -203,19 +203,27 @@ impl<'a, const N: usize> Map<'a, N> {
         Ok(dot)
     }
 
-    /// Puts a record into a slot of its key: the one place where the table, the log and HELD change together.
-    pub(super) fn store(&mut self, at: Position, mark: &Mark, value: impl Iterator<Item = u64>) {
+    /// Puts a record into a slot of its key, over `old` where there is one: the one place where the table, the log and HELD
+    /// change together.
+    #[inline]
+    pub(super) fn store(&mut self, entry: Entry<'a>, old: Option<&Mark>, mark: &Mark, value: impl Words) {
         let me = self.state.slot;
-        if let Some(old) = self.table.mark(at)
+        if let Some(old) = old
             && old.dot.slot == me
             && mark.dot.slot != me
         {
             self.state.push_barrier = self.state.push_barrier.max(old.dot.counter);
         }
-        let position = self.log.append(&self.table, at);
-        self.table.write(at, Stamp::new(position, self.state.now.0), mark, value);
-        self.state.held.raise(mark.dot.slot, mark.dot.counter);
-        self.state.held_next.raise(mark.dot.slot, mark.dot.counter);
+        self.apply(entry, old.is_some_and(|old| old.tombstone), mark.words(), value);
+    }
+
+    #[inline(always)]
+    fn apply(&mut self, entry: Entry<'a>, was_tombstone: bool, mark: [u64; 2], value: impl Words) {
+        let position = self.log.append(&self.table, entry.at);
+        self.table.write(entry, Stamp::new(position, self.state.now.0), was_tombstone, mark, value);
+        let (slot, counter) = (writer(mark[1]), mark[0]);
+        self.state.held.raise(slot, counter);
+        self.state.held_next.raise(slot, counter);
     }
 
     /// Merges the records of a packet, skipping those that the version covers (R6). Returns false when one was refused.
@@ -229,13 +237,14 @@ impl<'a, const N: usize> Map<'a, N> {
         loop {
             batch.clear();
             for record in records.by_ref() {
-                if self.state.version.covers(record.dot()) {
+                let [counter, meta] = record.mark_words();
+                if counter <= self.state.version.get(writer(meta)) {
                     self.stats.records_covered += 1;
                     continue;
                 }
                 let mix = record.key().mix();
                 self.table.touch(mix);
-                let pushed = batch.push((record, mix, None));
+                let pushed = batch.push((record, mix, Guess::Nowhere));
                 debug_assert!(pushed.is_ok(), "a full batch is merged first");
                 if batch.is_full() {
                     break;
@@ -244,12 +253,19 @@ impl<'a, const N: usize> Map<'a, N> {
             if batch.is_empty() {
                 break;
             }
-            for (record, mix, found) in &mut batch {
-                *found = self.table.find(record.key(), *mix);
+            for (_, mix, guess) in &mut batch {
+                *guess = self.table.guess(*mix);
+                self.table.touch_guess(*guess);
             }
-            for (record, mix, found) in &batch {
+            for (record, mix, guess) in &batch {
                 // A key that was absent may have been inserted by a record before it.
-                let found = found.or_else(|| self.table.find(record.key(), *mix));
+                let found = self.table.find_guessed(record.key(), *mix, *guess);
+                if let Some(entry) = found
+                    && self.merge_plainly(entry, record)
+                {
+                    self.stats.records_applied += 1;
+                    continue;
+                }
                 match self.merge_at(found, *mix, record, sender) {
                     Merged::Applied => self.stats.records_applied += 1,
                     Merged::Kept => {}
@@ -273,13 +289,27 @@ impl<'a, const N: usize> Map<'a, N> {
     pub(super) fn merge(&mut self, record: &RecordRef<'_>, sender: &VersionVector<N>) -> Merged {
         let key = record.key();
         let mix = key.mix();
-        self.merge_at(self.table.find(key, mix), mix, record, sender)
+        self.merge_at(self.table.find_entry(key, mix), mix, record, sender)
+    }
+
+    /// Merges a record over another's that it plainly wins over, neither of them ours: nearly all records of a peaceful
+    /// PoP. Does what [`merge_at`](Self::merge_at) would do, word by word; returns whether it did.
+    #[inline]
+    fn merge_plainly(&mut self, entry: Entry<'a>, record: &RecordRef<'_>) -> bool {
+        let (new, old, me) = (record.mark_words(), entry.mark_words(), self.state.slot);
+        let is_plain = wins_plainly(new, old) && writer(new[1]) != me && writer(old[1]) != me;
+        if !is_plain || self.broken(Tooth::PublishedOrder) {
+            return false;
+        }
+        self.apply(entry, is_tombstone(old[1]), new, Packed(record.packed_value()));
+        true
     }
 
     /// Merges one record whose key is at `found`, or nowhere.
+    #[inline(never)]
     fn merge_at(
         &mut self,
-        found: Option<Position>,
+        found: Option<Entry<'a>>,
         mix: u64,
         record: &RecordRef<'_>,
         sender: &VersionVector<N>,
@@ -289,19 +319,19 @@ impl<'a, const N: usize> Map<'a, N> {
         if mark.dot.slot == me {
             self.witness_own(mark.dot.counter);
         }
-        let Some(at) = found else {
-            let Some(at) = self.table.insert(key, mix) else {
+        let Some(entry) = found else {
+            let Some(entry) = self.table.insert(key, mix) else {
                 self.stats.records_refused += 1;
                 return Merged::Refused;
             };
-            self.store(at, &mark, record.value_words());
+            self.store(entry, None, &mark, Packed(record.packed_value()));
             return Merged::Applied;
         };
-        let old = self.table.mark(at).expect("an indexed slot holds a record");
+        let old = entry.mark().expect("an indexed slot holds a record");
         if old.term == mark.term && old.dot.slot != mark.dot.slot {
             self.stats.conflicts += 1;
         }
-        match self.order(key, (&mark, record), (&old, at), sender) {
+        match self.order(key, (&mark, record), (&old, &entry), sender) {
             Ordering::Less => {
                 self.stats.records_superseded += 1;
                 return Merged::Kept;
@@ -312,23 +342,41 @@ impl<'a, const N: usize> Map<'a, N> {
             }
             Ordering::Greater => {}
         }
-        let active = matches!(self.state.phase, Phase::Active { .. });
-        let is_old_life = mark.dot.slot == me && mark.dot.counter <= self.state.life_base;
-        if active && is_old_life && old.dot.slot == me && old.dot.counter > self.state.life_base {
-            return self.reassert(key, mix, at, &mark, &old);
+        if old.dot.slot == me && matches!(self.state.phase, Phase::Active { .. }) {
+            return self.merge_over_own(key, mix, entry, (&mark, record), &old);
         }
-        self.store(at, &mark, record.value_words());
-        if active && old.dot.slot == me && mark.dot.slot != me && self.state.owners.owner(key) == Some(me) {
+        self.store(entry, Some(&old), &mark, Packed(record.packed_value()));
+        Merged::Applied
+    }
+
+    /// Merges a record that beats one of ours, while we may write.
+    #[inline(never)]
+    fn merge_over_own(
+        &mut self,
+        key: Key,
+        mix: u64,
+        entry: Entry<'a>,
+        (mark, record): (&Mark, &RecordRef<'_>),
+        old: &Mark,
+    ) -> Merged {
+        let me = self.state.slot;
+        let is_old_life = mark.dot.slot == me && mark.dot.counter <= self.state.life_base;
+        if is_old_life && old.dot.counter > self.state.life_base {
+            return self.reassert(key, mix, entry.at, mark, old);
+        }
+        self.store(entry, Some(old), mark, Packed(record.packed_value()));
+        if mark.dot.slot != me && self.state.owners.owner(key) == Some(me) {
             self.events.push(Event::Superseded { key });
         }
         Merged::Applied
     }
 
+    #[inline]
     fn order(
         &self,
         key: Key,
         new: (&Mark, &RecordRef<'_>),
-        old: (&Mark, Position),
+        old: (&Mark, &Entry<'_>),
         sender: &VersionVector<N>,
     ) -> Ordering {
         if self.broken(Tooth::PublishedOrder) && new.0.dot.slot != old.0.dot.slot {
@@ -338,7 +386,7 @@ impl<'a, const N: usize> Map<'a, N> {
             let (a, b) = (new.0.dot.slot, old.0.dot.slot);
             return crate::ownership::priority(a, key).cmp(&crate::ownership::priority(b, key));
         }
-        compare(key, (new.0, new.1.value_words()), (old.0, self.table.value(old.1)))
+        compare(key, (new.0, new.1.value_words()), (old.0, old.1.value()))
     }
 
     /// Our earlier life's record beats what we wrote in this one: our value stands, as a new write above it (R4.3).
@@ -368,6 +416,7 @@ impl<'a, const N: usize> Map<'a, N> {
 /// The value of a tombstone, in the type of any other.
 const NO_VALUE: Option<core::iter::Empty<u64>> = None;
 
+#[inline]
 pub(super) fn mark_of(record: &RecordRef<'_>) -> Mark {
     Mark { dot: record.dot(), term: record.term(), tombstone: record.is_tombstone() }
 }

@@ -2,17 +2,11 @@
 //!
 //! A pure function of slot and key (Thaler and Ravishankar 1998). Must not know who is alive: callers pass the set.
 
+mod reassign;
+
+use crate::arch::rendezvous::{highest, mix32};
 use crate::id::{Key, Slot, SlotSet};
 use crate::limits::SLOTS_MAX;
-
-/// The 32-bit finalizer that priorities are made of (`lowbias32`, Wellons 2018): a bijection with low bias.
-const fn mix32(mut x: u32) -> u32 {
-    x ^= x >> 16;
-    x = x.wrapping_mul(0x7feb_352d);
-    x ^= x >> 15;
-    x = x.wrapping_mul(0x846c_a68b);
-    x ^ x >> 16
-}
 
 const SALTS: [u32; SLOTS_MAX] = {
     let mut salts = [0; SLOTS_MAX];
@@ -24,8 +18,27 @@ const SALTS: [u32; SLOTS_MAX] = {
     salts
 };
 
+// Then no two slots have the same priority for a key, because the mix is a bijection.
+const _: () = {
+    let mut i = 0;
+    while i < SLOTS_MAX * SLOTS_MAX {
+        assert!(i / SLOTS_MAX == i % SLOTS_MAX || SALTS[i / SLOTS_MAX] != SALTS[i % SLOTS_MAX]);
+        i += 1;
+    }
+};
+
+const fn halves_xored(mix: u64) -> u32 {
+    (mix ^ mix >> 32) as u32
+}
+
 const fn priority_of_mix(slot: Slot, mix: u64) -> u32 {
-    mix32((mix ^ mix >> 32) as u32 ^ SALTS[slot.index()])
+    mix32(halves_xored(mix) ^ SALTS[slot.index()])
+}
+
+/// Returns the member of `among` with the highest priority.
+#[inline]
+fn highest_among(mix: u64, among: SlotSet) -> Option<Slot> {
+    highest(halves_xored(mix), &SALTS, among.bits()).map(|slot| Slot::at(slot as usize))
 }
 
 /// Returns `h(slot, key)`, the unweighted priority of `slot` for `key`.
@@ -37,11 +50,10 @@ pub const fn priority(slot: Slot, key: Key) -> u32 {
     priority_of_mix(slot, key.mix())
 }
 
-/// Returns the owner of `key` among `live`: the member with the highest priority, the higher slot between equals.
+/// Returns the owner of `key` among `live`: the member with the highest priority, of which no two have the same.
 /// `None` when no one is live.
 pub fn owner(key: Key, live: SlotSet) -> Option<Slot> {
-    let mix = key.mix();
-    live.iter().max_by_key(|&slot| (priority_of_mix(slot, mix), slot))
+    highest_among(key.mix(), live)
 }
 
 /// Returns `-log2(x / 2^32)` for a priority, in units of 2^-16: from 0 for the highest to 32 * 2^16 and a bit.
@@ -137,7 +149,7 @@ impl Owners {
 
     fn next_owner(&self, mix: u64, among: SlotSet) -> Option<Slot> {
         if self.equal.is_some() {
-            return among.iter().max_by_key(|&slot| (priority_of_mix(slot, mix), slot));
+            return highest_among(mix, among);
         }
         let candidates = among.iter().filter(|slot| self.weights[slot.index()] > 0).map(|slot| {
             let priority = priority_of_mix(slot, mix);
@@ -165,6 +177,22 @@ mod tests {
             assert_eq!(priority(Slot::at(slot), key), expected, "slot {slot}");
         }
         assert_eq!(Key::from_name(b""), Key(0x99aa_06d3_0147_98d8_6001_c324_468d_497f_u128.to_le_bytes()));
+    }
+
+    #[test]
+    fn the_owner_has_the_highest_priority() {
+        let mut rng = crate::rng::Rng::new(11);
+        for _ in 0..5_000 {
+            let (key, mut live) = (Key::from_words([rng.next_u64(), rng.next_u64()]), rng.next_u64());
+            for _ in 0..8 {
+                let live_set = SlotSet::from_bits(live);
+                let expected = live_set.iter().max_by_key(|&slot| (priority(slot, key), slot));
+                assert_eq!(owner(key, live_set), expected);
+                assert_eq!(Owners::equal(live_set).owner(key), expected);
+                live &= rng.next_u64();
+            }
+        }
+        assert_eq!(owner(Key::default(), SlotSet::EMPTY), None);
     }
 
     #[test]

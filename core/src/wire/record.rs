@@ -38,13 +38,26 @@ impl Shape {
 /// Layout, little-endian: key 16 bytes; counter u64; term u32; slot u8; flags u8; reserved u16, zero; value,
 /// zero-padded to a multiple of 8 bytes.
 #[derive(Clone, Copy)]
-pub struct RecordRef<'p>(&'p [u8]);
+pub struct RecordRef<'p> {
+    /// Key, counter, and the word of the rest.
+    head: &'p [[u8; 8]; HEAD_WORDS],
+    value: &'p [[u8; 8]],
+}
+
+/// Words of a record before its value.
+const HEAD_WORDS: usize = RECORD_OVERHEAD / 8;
 
 impl<'p> RecordRef<'p> {
+    /// Returns the record that these bytes are: a multiple of eight, and [`RECORD_OVERHEAD`] or more.
+    #[inline]
+    fn new(bytes: &'p [u8]) -> Self {
+        let (head, value) = bytes.as_chunks().0.split_first_chunk().expect("a record has a head");
+        Self { head, value }
+    }
+
     #[inline]
     fn word(&self, index: usize) -> u64 {
-        let bytes = &self.0[8 * index..8 * index + 8];
-        u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+        u64::from_le_bytes(self.head[index])
     }
 
     /// Returns the key.
@@ -56,7 +69,7 @@ impl<'p> RecordRef<'p> {
     /// Returns the identity of the write.
     #[inline]
     pub fn dot(&self) -> Dot {
-        Dot { slot: Slot::at(usize::from(self.0[28])), counter: self.word(2) }
+        Dot { slot: Slot::at(usize::from(self.head[3][4])), counter: self.word(2) }
     }
 
     /// Returns the term (rule R1).
@@ -68,37 +81,54 @@ impl<'p> RecordRef<'p> {
     /// Whether the write was a delete.
     #[inline]
     pub fn is_tombstone(&self) -> bool {
-        self.0[29] & TOMBSTONE != 0
+        self.head[3][5] & TOMBSTONE != 0
     }
 
     /// Returns the value with its padding.
     #[inline]
     pub fn value(&self) -> &'p [u8] {
-        &self.0[RECORD_OVERHEAD..]
+        self.value.as_flattened()
+    }
+
+    /// Returns the words of counter, term, slot and flags, as the table holds them.
+    #[inline]
+    pub(crate) fn mark_words(&self) -> [u64; 2] {
+        [self.word(2), self.word(3)]
+    }
+
+    /// Returns the bytes of the words of the value.
+    #[inline]
+    pub(crate) const fn packed_value(&self) -> &'p [[u8; 8]] {
+        self.value
     }
 
     /// Returns the words of the value, as the table holds them.
     #[inline]
     pub(crate) fn value_words(&self) -> impl Iterator<Item = u64> + Clone + use<'p> {
-        self.value().as_chunks().0.iter().copied().map(u64::from_le_bytes)
+        self.value.iter().copied().map(u64::from_le_bytes)
     }
 
     /// Returns the `index`-th 8-byte word of the record, as the table holds it.
     pub(crate) fn raw_word(&self, index: usize) -> u64 {
-        self.word(index)
+        u64::from_le_bytes(if index < HEAD_WORDS { self.head[index] } else { self.value[index - HEAD_WORDS] })
     }
 
     fn is_valid(&self, shape: &Shape, slots: usize) -> bool {
-        let value_len = usize::from(shape.value_len);
-        let (value, padding) = self.value().split_at(value_len);
-        let flags = self.0[29];
-        usize::from(self.0[28]) < slots
-            && self.word(2) != 0
-            && self.term() != 0
-            && flags & !TOMBSTONE == 0
-            && self.0[30..32] == [0, 0]
-            && padding.iter().all(|&byte| byte == 0)
-            && (flags == 0 || value.iter().all(|&byte| byte == 0))
+        let [counter, meta] = self.mark_words();
+        let (slot, rest) = (self.head[3][4], meta >> 40);
+        // Of the flags and the reserved bytes only one bit may be set, and then there is no value.
+        let is_head_valid = usize::from(slot) < slots
+            && counter != 0
+            && meta as u32 != 0
+            && (rest == 0 || rest == u64::from(TOMBSTONE) && self.value.iter().all(|word| *word == [0; 8]));
+        is_head_valid && self.is_padded(shape)
+    }
+
+    /// Whether the last word of the value is zero where it is no value.
+    #[inline]
+    fn is_padded(&self, shape: &Shape) -> bool {
+        let used = u32::from(shape.value_len % 8) * 8;
+        used == 0 || self.value.last().is_none_or(|word| u64::from_le_bytes(*word) >> used == 0)
     }
 }
 
@@ -134,6 +164,6 @@ impl<'p> Records<'p> {
 
     /// Iterates the records in the order of the packet.
     pub fn iter(&self) -> impl Iterator<Item = RecordRef<'p>> + Clone + use<'p> {
-        self.bytes.chunks_exact(self.record_len).map(RecordRef)
+        self.bytes.chunks_exact(self.record_len).map(RecordRef::new)
     }
 }

@@ -18,6 +18,7 @@
 //! look for, or beyond the table, as any false match of fingerprints may do.
 
 use super::Position;
+use crate::arch::prefetch::prefetch;
 use crate::atomic::{AtomicU64, Ordering};
 use crate::limits::CAPACITY_MAX;
 use crate::map::layout::BUCKET_WORDS;
@@ -95,7 +96,7 @@ impl<'a> Index<'a> {
     /// Brings the home bucket of `mix` into the cache, without waiting for it.
     #[inline]
     pub fn touch(&self, mix: u64) {
-        core::hint::black_box(self.buckets[self.home(mix)][0].load(Ordering::Relaxed));
+        prefetch(&self.buckets[self.home(mix)][0]);
     }
 
     /// Returns what the home bucket tells of a key with this mix.

@@ -14,6 +14,8 @@ use loom::thread;
 
 use super::*;
 use crate::atomic::{Weakness, with_weakness};
+use crate::clock::Dot;
+use crate::id::Slot;
 use crate::map::layout::BUCKET_WORDS;
 use crate::map::reader::{Lookup, Reader};
 use crate::wire::Shape;
@@ -55,11 +57,11 @@ impl Shared {
     /// Writes `key` as the `change`-th change: slot, counter, term and value are made of the two.
     fn write(&self, n: u64, change: u64) {
         let (table, key) = (self.table(), key(n));
-        let found = table.find(key, key.mix()).or_else(|| table.insert(key, key.mix()));
+        let found = table.find_entry(key, key.mix()).or_else(|| table.insert(key, key.mix()));
         let dot = Dot { slot: Slot::at(n as usize), counter: change };
         let mark = Mark { dot, term: change as u32, tombstone: false };
         let value = [n << 32 | change].into_iter();
-        table.write(found.expect("there is room"), Stamp::new(change, 0), &mark, value);
+        table.write(found.expect("there is room"), Stamp::new(change, 0), false, mark.words(), value);
     }
 
     fn find(&self, n: u64) -> Position {

@@ -6,7 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::vec::Vec;
 
+use super::slot::TIME_SHIFT;
 use super::*;
+use crate::clock::Dot;
+use crate::id::Slot;
 use crate::rng::Rng;
 use crate::wire::Shape;
 
@@ -50,14 +53,17 @@ impl<'a> Checked<'a> {
         self.change += 1;
         let found = self.table.find(key, key.mix());
         assert_eq!(found, self.model.get(&key).map(|known| known.0));
-        let Some(at) = found.or_else(|| self.table.insert(key, key.mix())) else {
+        let existing = found.map(|at| self.table.entry(at));
+        let Some(entry) = existing.or_else(|| self.table.insert(key, key.mix())) else {
             assert_eq!(self.model.len(), self.table.capacity(), "refused before it was full");
             return false;
         };
         let dot = Dot { slot: Slot::at(self.change as usize % 64), counter: self.change };
         let mark = Mark { dot, term: self.change as u32 ^ 0x8000_0000, tombstone };
         let value = [self.change.rotate_left(32), !self.change];
-        self.table.write(at, self.stamp(), &mark, value.into_iter());
+        let was_tombstone = entry.mark().is_some_and(|mark| mark.tombstone);
+        let at = entry.at;
+        self.table.write(entry, self.stamp(), was_tombstone, mark.words(), value.into_iter());
         self.model.insert(key, (at, mark, value));
         true
     }
@@ -216,12 +222,13 @@ fn readers_find_a_new_slot_busy_until_it_is_written() {
     let table = Table::new(&words, Layout::new(1, &SHAPE));
     assert!(table.is_pristine());
     let key = key(1);
-    let at = table.insert(key, key.mix()).unwrap();
+    let entry = table.insert(key, key.mix()).unwrap();
+    let at = entry.at;
     assert!(matches!(table.try_copy(at, Some(key.words()), &mut [0; 16]), Copied::Busy));
     assert!(matches!(table.copy(at, &mut [0; 16], 3), Copied::Busy));
     assert!(table.insert(key, key.mix()).is_none());
     let mark = Mark { dot: Dot { slot: Slot::at(63), counter: u64::MAX }, term: u32::MAX, tombstone: true };
-    table.write(at, Stamp::new(1, 0), &mark, [0, 0].into_iter());
+    table.write(entry, Stamp::new(1, 0), false, mark.words(), [0, 0].into_iter());
     let mut value = [1; 16];
     let Copied::Record(_, stamp, copied) = table.try_copy(at, Some(key.words()), &mut value) else {
         panic!("it has been written")
