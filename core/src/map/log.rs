@@ -1,17 +1,21 @@
 //! The change log: the records in the order in which they last changed here.
 //!
-//! A ring of table positions. Appending gives the record the new log position; an entry whose record has moved on is
-//! stale and skipped. A ring that is filling up is cleaned: a live record at the tail moves to the head, which only makes
-//! a later walk look at it once more.
+//! A ring of table positions. Appending gives the record the new log position, and strikes out the entry that it had: its
+//! stamp tells where that is. So each record has one entry, and neither walks nor cleaning look at a record to find that
+//! it has moved on. A ring that is filling up is cleaned: a record at the tail moves to the head, which only makes a later
+//! walk look at it once more.
 //!
 //! Cleaning is gentle at first: two entries for each append, [`LOG_CLEAN_TOGETHER`] at a time. In a map that is as full as
-//! puts make it (R3) and whose records change in turn or at random, that is enough: most of the oldest entries are stale.
+//! puts make it (R3) and whose records change in turn or at random, that is enough: most of the oldest entries are struck out.
 //! Where it is not, the ring goes on filling, and in its last eleventh each append takes [`LOG_CLEAN_PER_APPEND`] entries.
-//! With a ring 7/16 larger than the table that always finds room in time: passing every live record takes an eighth of
-//! the capacity in appends, and an eleventh of the ring is more.
+//! With a ring 7/16 larger than the table that always finds room in time: passing every record takes an eighth of the
+//! capacity in appends, and an eleventh of the ring is more.
 
-use super::table::{Mark, Position, Table};
+use super::table::{Mark, Position, Stamp, Table};
 use crate::limits::{LOG_CLEAN_PER_APPEND, LOG_CLEAN_TOGETHER};
+
+/// An entry whose record has moved on, or is gone.
+const STRUCK_OUT: Position = Position::MAX;
 
 pub(super) struct ChangeLog<'a> {
     pub(super) ring: &'a mut [u32],
@@ -59,46 +63,62 @@ impl<'a> ChangeLog<'a> {
         self.ends.head
     }
 
-    /// Appends a change of the record at `at`; returns its log position, which the caller stamps on the record.
+    /// Appends a change of the record at `at`, which has this stamp if it was there before; returns its log position, which
+    /// the caller stamps on the record.
     #[inline]
-    pub fn append(&mut self, table: &Table<'_>, at: Position) -> u64 {
+    pub fn append(&mut self, table: &Table<'_>, at: Position, before: Option<Stamp>) -> u64 {
+        if let Some(before) = before {
+            self.strike_out(before);
+        }
         let Ends { head, tail, .. } = self.ends;
         let used = head - tail;
         if used >= self.gently_from {
             if used >= self.always_from {
-                self.make_room(table, at);
+                self.make_room(table);
             } else if head.is_multiple_of(LOG_CLEAN_TOGETHER as u64 / 2) {
-                self.clean(table, at, LOG_CLEAN_TOGETHER as u64);
+                self.clean(table, LOG_CLEAN_TOGETHER as u64);
             }
         }
         self.push(at)
     }
 
+    /// Appends that a record with this stamp is gone; returns a log position that no record has.
+    pub fn append_removal(&mut self, table: &Table<'_>, before: Stamp) -> u64 {
+        self.append(table, STRUCK_OUT, Some(before))
+    }
+
+    #[inline]
+    fn strike_out(&mut self, stamp: Stamp) {
+        let behind = stamp.steps_to(self.ends.head);
+        debug_assert!(u64::from(behind) < self.ends.head - self.ends.tail, "every record has an entry");
+        let head_place = self.ends.head_place;
+        let place =
+            if behind <= head_place { head_place } else { head_place + self.ring.len() as u32 } - behind;
+        self.ring[place as usize] = STRUCK_OUT;
+    }
+
     #[inline(never)]
-    fn make_room(&mut self, table: &Table<'_>, changing: Position) {
+    fn make_room(&mut self, table: &Table<'_>) {
         let size = self.ring.len() as u64;
-        self.clean(table, changing, LOG_CLEAN_PER_APPEND as u64);
+        self.clean(table, LOG_CLEAN_PER_APPEND as u64);
         while self.ends.head - self.ends.tail == size {
-            self.clean(table, changing, LOG_CLEAN_PER_APPEND as u64);
+            self.clean(table, LOG_CLEAN_PER_APPEND as u64);
         }
     }
 
-    /// Takes some entries off the tail, at most [`LOG_CLEAN_TOGETHER`]. Live ones move to the head, but for that of the record
-    /// at `changing`, which is about to be appended.
+    /// Takes some entries off the tail, at most [`LOG_CLEAN_TOGETHER`]. Those that are not struck out move to the head.
     #[inline(never)]
-    fn clean(&mut self, table: &Table<'_>, changing: Position, count: u64) {
+    fn clean(&mut self, table: &Table<'_>, count: u64) {
         let Ends { head, tail, tail_place, .. } = self.ends;
         let count = (head - tail).min(count) as usize;
         debug_assert!(count > 0, "a ring that is filling up has entries");
         let start = self.next_place(tail_place) as usize;
         let first = count.min(self.ring.len() - start);
-        let (mut live, mut kept, mut position) = ([0; LOG_CLEAN_TOGETHER], 0, tail);
-        // Looked at all together, so that the cache misses overlap.
-        let mut look = |entries: &[u32]| {
+        let (mut moved, mut kept) = ([0; LOG_CLEAN_TOGETHER], 0);
+        let mut look = |entries: &[Position]| {
             for &at in entries {
-                position += 1;
-                live[kept % LOG_CLEAN_TOGETHER] = at;
-                kept += usize::from(table.is_live(at, position) & (at != changing));
+                moved[kept % LOG_CLEAN_TOGETHER] = at;
+                kept += usize::from(at != STRUCK_OUT);
             }
         };
         look(&self.ring[start..start + first]);
@@ -107,9 +127,9 @@ impl<'a> ChangeLog<'a> {
         // Where the last of them was, not the place behind it.
         let behind = if count > first { count - first } else { start + first };
         self.ends.tail_place = behind as u32 - 1;
-        for &moved in &live[..kept] {
-            let position = self.push(moved);
-            table.restamp(moved, position);
+        for &at in &moved[..kept] {
+            let position = self.push(at);
+            table.restamp(at, position);
         }
     }
 
@@ -121,7 +141,7 @@ impl<'a> ChangeLog<'a> {
         self.ends.head
     }
 
-    /// Iterates the live entries behind `from` up to and including `to`: log position, table position and order.
+    /// Iterates the entries behind `from` up to and including `to`: log position, table position and order.
     #[inline]
     pub fn walk<'w>(
         &'w self,
@@ -133,8 +153,8 @@ impl<'a> ChangeLog<'a> {
         let mut place = self.place(from);
         (from..to.min(self.ends.head)).filter_map(move |before| {
             place = self.next_place(place);
-            let (position, at) = (before + 1, self.ring[place as usize]);
-            if table.is_live(at, position) { table.mark(at).map(|mark| (position, at, mark)) } else { None }
+            let at = self.ring[place as usize];
+            if at == STRUCK_OUT { None } else { table.mark(at).map(|mark| (before + 1, at, mark)) }
         })
     }
 }

@@ -10,7 +10,7 @@
 
 pub(super) use self::index::Guess;
 use self::index::Index;
-pub(super) use self::mark::{Mark, is_tombstone, wins_plainly, writer};
+pub(super) use self::mark::{Mark, is_next, is_tombstone, writer};
 use self::slot::{BUSY, copy_words, key_words, lock};
 pub(super) use self::slot::{Entry, Packed, Stamp, Words};
 use super::layout::{Layout, SLOT_WORDS, TABLE_HEADER_WORDS};
@@ -145,15 +145,6 @@ impl<'a> Table<'a> {
     #[inline]
     pub fn mark(&self, position: Position) -> Option<Mark> {
         self.entry(position).mark()
-    }
-
-    /// Whether a record is there that last changed at `log_position`.
-    #[inline]
-    pub fn is_live(&self, position: Position, log_position: u64) -> bool {
-        let start = position as usize * self.stride;
-        let Some(slot) = self.slots.get(start..start + SLOT_WORDS) else { return false };
-        let stamp = Stamp(slot[0].load(Ordering::Relaxed));
-        stamp.is_at(log_position) & (slot[3].load(Ordering::Relaxed) != 0)
     }
 
     /// Returns the words of the value.
@@ -318,7 +309,7 @@ impl<'a> Table<'a> {
 
     /// Returns the slot at `position` if it is `key`'s. A reader may be led beyond the table.
     #[inline]
-    fn entry_of(&self, position: Position, key: [u64; 2]) -> Option<Entry<'a>> {
+    pub fn entry_of(&self, position: Position, key: [u64; 2]) -> Option<Entry<'a>> {
         let (slot, value) = self.slot_if_any(position)?;
         Some(Entry { at: position, slot, value }).filter(|entry| entry.has(key))
     }

@@ -7,7 +7,7 @@ use heapless::Vec;
 
 use super::event::Event;
 use super::order::compare;
-use super::table::{Entry, Guess, Mark, Packed, Position, Stamp, Words, is_tombstone, wins_plainly, writer};
+use super::table::{Entry, Guess, Mark, Packed, Position, Stamp, Words, is_next, is_tombstone, writer};
 use super::{Map, Phase};
 use crate::clock::{Dot, VersionVector};
 use crate::id::Key;
@@ -214,12 +214,14 @@ impl<'a, const N: usize> Map<'a, N> {
         {
             self.state.push_barrier = self.state.push_barrier.max(old.dot.counter);
         }
-        self.apply(entry, old.is_some_and(|old| old.tombstone), mark.words(), value);
+        let before = old.map(|old| (entry.stamp(), old.tombstone));
+        self.apply(entry, before, mark.words(), value);
     }
 
     #[inline(always)]
-    fn apply(&mut self, entry: Entry<'a>, was_tombstone: bool, mark: [u64; 2], value: impl Words) {
-        let position = self.log.append(&self.table, entry.at);
+    fn apply(&mut self, entry: Entry<'a>, before: Option<(Stamp, bool)>, mark: [u64; 2], value: impl Words) {
+        let position = self.log.append(&self.table, entry.at, before.map(|(stamp, _)| stamp));
+        let was_tombstone = before.is_some_and(|(_, tombstone)| tombstone);
         self.table.write(entry, Stamp::new(position, self.state.now.0), was_tombstone, mark, value);
         let (slot, counter) = (writer(mark[1]), mark[0]);
         self.state.held.raise(slot, counter);
@@ -228,7 +230,7 @@ impl<'a, const N: usize> Map<'a, N> {
 
     /// Merges the records of a packet, skipping those that the version covers (R6). Returns false when one was refused.
     pub(super) fn merge_all(&mut self, records: &Records<'_>, sender: &VersionVector<N>) -> bool {
-        let mut room = true;
+        let (mut room, mut applied) = (true, 0);
         self.stats.records_received += records.len() as u64;
         let mut records = records.iter();
         // In a large table each step of a lookup is a cache miss. A batch goes through the steps together, so that the
@@ -257,22 +259,19 @@ impl<'a, const N: usize> Map<'a, N> {
                 *guess = self.table.guess(*mix);
                 self.table.touch_guess(*guess);
             }
-            for (record, mix, guess) in &batch {
-                // A key that was absent may have been inserted by a record before it.
-                let found = self.table.find_guessed(record.key(), *mix, *guess);
-                if let Some(entry) = found
-                    && self.merge_plainly(entry, record)
-                {
-                    self.stats.records_applied += 1;
+            for &(ref record, mix, guess) in &batch {
+                if self.merge_next(record, guess) {
+                    applied += 1;
                     continue;
                 }
-                match self.merge_at(found, *mix, record, sender) {
-                    Merged::Applied => self.stats.records_applied += 1,
+                match self.merge_guessed(record, mix, guess, sender) {
+                    Merged::Applied => applied += 1,
                     Merged::Kept => {}
                     Merged::Refused => room = false,
                 }
             }
         }
+        self.stats.records_applied += applied;
         self.note_room(room);
         room
     }
@@ -292,17 +291,32 @@ impl<'a, const N: usize> Map<'a, N> {
         self.merge_at(self.table.find_entry(key, mix), mix, record, sender)
     }
 
-    /// Merges a record over another's that it plainly wins over, neither of them ours: nearly all records of a peaceful
+    /// Merges a record if it is the next of the same writer's for the key, and not ours: nearly all records of a peaceful
     /// PoP. Does what [`merge_at`](Self::merge_at) would do, word by word; returns whether it did.
-    #[inline]
-    fn merge_plainly(&mut self, entry: Entry<'a>, record: &RecordRef<'_>) -> bool {
-        let (new, old, me) = (record.mark_words(), entry.mark_words(), self.state.slot);
-        let is_plain = wins_plainly(new, old) && writer(new[1]) != me && writer(old[1]) != me;
-        if !is_plain || self.broken(Tooth::PublishedOrder) {
+    #[inline(always)]
+    fn merge_next(&mut self, record: &RecordRef<'_>, guess: Guess) -> bool {
+        let Guess::At(at) = guess else { return false };
+        let Some(entry) = self.table.entry_of(at, record.key().words()) else { return false };
+        let (new, old) = (record.mark_words(), entry.mark_words());
+        if !is_next(new, old) || writer(new[1]) == self.state.slot {
             return false;
         }
-        self.apply(entry, is_tombstone(old[1]), new, Packed(record.packed_value()));
+        let before = Some((entry.stamp(), is_tombstone(old[1])));
+        self.apply(entry, before, new, Packed(record.packed_value()));
         true
+    }
+
+    /// Merges one record whose key's first look at the index came to this.
+    #[inline(never)]
+    fn merge_guessed(
+        &mut self,
+        record: &RecordRef<'_>,
+        mix: u64,
+        guess: Guess,
+        sender: &VersionVector<N>,
+    ) -> Merged {
+        // A key that was absent may have been inserted by a record before it.
+        self.merge_at(self.table.find_guessed(record.key(), mix, guess), mix, record, sender)
     }
 
     /// Merges one record whose key is at `found`, or nowhere.

@@ -23,9 +23,10 @@ impl Stamp {
         Self((position & POSITION_MASK) << 32 | now_ns >> TIME_SHIFT & u64::from(u32::MAX))
     }
 
+    /// Returns how many positions of the change log lie between this one and `head`, which is less than 2^31 further.
     #[inline]
-    pub fn is_at(self, position: u64) -> bool {
-        self.0 >> 32 & POSITION_MASK == position & POSITION_MASK
+    pub fn steps_to(self, head: u64) -> u32 {
+        (head.wrapping_sub(self.0 >> 32) & POSITION_MASK) as u32
     }
 
     #[inline]
@@ -50,6 +51,12 @@ pub(in crate::map) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// Returns the state of the slot.
+    #[inline]
+    pub fn stamp(&self) -> Stamp {
+        Stamp(self.slot[0].load(Ordering::Relaxed))
+    }
+
     /// Returns the record's order, or `None` when the slot is free.
     #[inline]
     pub fn mark(&self) -> Option<Mark> {

@@ -234,7 +234,7 @@ fn readers_find_a_new_slot_busy_until_it_is_written() {
         panic!("it has been written")
     };
     assert_eq!((copied, value), (mark, [0; 16]));
-    assert!(stamp.is_at(1));
+    assert_eq!(stamp.steps_to(1), 0);
     assert!(matches!(table.try_copy(at, Some([1, 2]), &mut value), Copied::OtherKey));
     assert!(matches!(table.try_copy(1, None, &mut value), Copied::Empty), "beyond the table");
     assert!(!table.is_pristine());
@@ -260,9 +260,10 @@ fn stamps_wrap() {
     let position = (1 << 31) - 1;
     let stamp = Stamp::new(position, 0);
     assert_eq!(stamp.0 & BUSY, 0);
-    assert!(stamp.is_at(position) && !stamp.is_at(position + 1));
+    assert_eq!((stamp.steps_to(position), stamp.steps_to(position + 1)), (0, 1));
     let next = stamp.moved_to(position + 1);
-    assert!(next.is_at(position + 1) && next.is_at(0) && !next.is_at(position));
+    assert_eq!((next.steps_to(position + 1), next.steps_to(position + 77), next.steps_to(0)), (0, 76, 0));
+    assert_eq!(Stamp(stamp.0 | BUSY).steps_to(position + 5), 5);
     assert_eq!(next.0 & BUSY, 0);
 
     // Positions are told apart over the whole of 31 bits, times over 32 bits of 2^24 ns.
