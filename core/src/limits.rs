@@ -34,7 +34,7 @@ pub const FRESH: usize = 256;
 pub const WALK_MAX: u64 = 4_096;
 /// Entries that an append takes off the tail of a nearly full log: bounds the cost of one merge.
 pub const LOG_CLEAN_PER_APPEND: usize = 8;
-/// Entries that are taken off the tail together while the log is filling up: once for half as many appends.
+/// Entries that are taken off the tail together while the log is filling up: once for a fourth as many appends.
 pub const LOG_CLEAN_TOGETHER: usize = 16;
 
 /// Records of a packet that are looked up together before the first of them is merged.

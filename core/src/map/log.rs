@@ -5,7 +5,7 @@
 //! it has moved on. A ring that is filling up is cleaned: a record at the tail moves to the head, which only makes a later
 //! walk look at it once more.
 //!
-//! Cleaning is gentle at first: two entries for each append, [`LOG_CLEAN_TOGETHER`] at a time. In a map that is as full as
+//! Cleaning is gentle at first: four entries for each append, [`LOG_CLEAN_TOGETHER`] at a time. In a map that is as full as
 //! puts make it (R3) and whose records change in turn or at random, that is enough: most of the oldest entries are struck out.
 //! Where it is not, the ring goes on filling, and in its last eleventh each append takes [`LOG_CLEAN_PER_APPEND`] entries.
 //! With a ring 7/16 larger than the table that always finds room in time: passing every record takes an eighth of the
@@ -45,7 +45,7 @@ impl<'a> ChangeLog<'a> {
     /// Returns the log that has these entries, and has come so far.
     pub fn at(ring: &'a mut [u32], ends: Ends) -> Self {
         let size = ring.len() as u64;
-        let (gently_from, always_from) = (size - (size / 9).max(1), size - (size / 11).max(1));
+        let (gently_from, always_from) = (size - (size / 8).max(1), size - (size / 11).max(1));
         Self { ring, ends, gently_from, always_from }
     }
 
@@ -75,7 +75,7 @@ impl<'a> ChangeLog<'a> {
         if used >= self.gently_from {
             if used >= self.always_from {
                 self.make_room(table);
-            } else if head.is_multiple_of(LOG_CLEAN_TOGETHER as u64 / 2) {
+            } else if head.is_multiple_of(LOG_CLEAN_TOGETHER as u64 / 4) {
                 self.clean(table, LOG_CLEAN_TOGETHER as u64);
             }
         }
@@ -130,6 +130,11 @@ impl<'a> ChangeLog<'a> {
         for &at in &moved[..kept] {
             let position = self.push(at);
             table.restamp(at, position);
+        }
+        // Those that moved have not changed for long: the next ones are not in the cache either.
+        let next = behind + count;
+        for &at in self.ring.get(behind..next).unwrap_or_default() {
+            table.touch_slot(at);
         }
     }
 

@@ -126,8 +126,17 @@ impl<'a> Table<'a> {
     /// Returns the same, or `None` where the table has no such slot.
     #[inline]
     fn slot_if_any(&self, position: Position) -> Option<(&'a [AtomicU64; SLOT_WORDS], &'a [AtomicU64])> {
-        let start = position as usize * self.stride;
-        self.slots.get(start..start + self.stride)?.split_first_chunk()
+        self.slot_with(position, self.stride)
+    }
+
+    #[inline]
+    fn slot_with(
+        &self,
+        position: Position,
+        stride: usize,
+    ) -> Option<(&'a [AtomicU64; SLOT_WORDS], &'a [AtomicU64])> {
+        let start = position as usize * stride;
+        self.slots.get(start..start + stride)?.split_first_chunk()
     }
 
     /// Returns the slot at a position that the index leads to.
@@ -288,10 +297,17 @@ impl<'a> Table<'a> {
     /// Brings the slot that a guess leads to into the cache, without waiting for it.
     #[inline]
     pub fn touch_guess(&self, guess: Guess) {
-        if let Guess::At(at) = guess
-            && let Some((slot, _)) = self.slot_if_any(at)
-        {
-            prefetch(&slot[0]);
+        if let Guess::At(at) = guess {
+            self.touch_slot(at);
+        }
+    }
+
+    /// Brings a slot into the cache, without waiting for it; the last one where there is none at this position: whether
+    /// there is may be as good as random, and a branch that is guessed wrong costs more than a line too many.
+    #[inline]
+    pub fn touch_slot(&self, at: Position) {
+        if let Some(word) = self.slots.get((at as usize * self.stride).min(self.slots.len() - 1)) {
+            prefetch(word);
         }
     }
 
@@ -336,7 +352,8 @@ impl<'a> Table<'a> {
     /// A position beyond the table is as good as an empty slot.
     #[inline]
     pub fn try_copy(&self, position: Position, key: Option<[u64; 2]>, value: &mut [u8]) -> Copied {
-        let Some((slot, words)) = self.slot_if_any(position) else {
+        // Worked out anew: where a reader's compiler knows the length of a value, it knows this too.
+        let Some((slot, words)) = self.slot_with(position, self.layout.stride()) else {
             return Copied::Empty;
         };
         let before = slot[0].load(Ordering::Acquire);
