@@ -40,8 +40,9 @@ pub(super) enum Acked {
 }
 
 pub(super) struct Probes<const N: usize> {
-    /// The rest of this round.
+    /// The rest of this round, and who was there when it was last looked at.
     round: SlotSet,
+    present: SlotSet,
     current: Option<Probe>,
     number: u32,
     /// Our ping, and a ping to one of the dead, that wait to be sent.
@@ -67,6 +68,7 @@ impl<const N: usize> Probes<N> {
     pub(super) fn new() -> Self {
         Self {
             round: SlotSet::EMPTY,
+            present: SlotSet::EMPTY,
             current: None,
             number: 0,
             ping: None,
@@ -94,9 +96,12 @@ impl<const N: usize> Probes<N> {
         self.number
     }
 
-    /// Begins a probe of the next member: random, but each once a round. Returns false when there is nobody.
+    /// Begins a probe of the next member: random, but each once a round. Who comes in the middle of a round takes part in
+    /// it (SWIM, section 4.3): the rounds of all may have begun together, and nobody would look at it for the rest of them.
+    /// Returns false when there is nobody.
     pub(super) fn begin(&mut self, help_at: Instant, others: SlotSet, rng: &mut Rng) -> bool {
-        self.round = self.round.intersection(others);
+        self.round = self.round.union(others.difference(self.present)).intersection(others);
+        self.present = others;
         if self.round.is_empty() {
             self.round = others;
         }
@@ -268,5 +273,30 @@ impl<const N: usize> Probes<N> {
             return Some(Outgoing::Ping { to, number });
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_has_everyone_once_and_whoever_comes_in_its_middle() {
+        let (mut probes, mut rng) = (Probes::<16>::new(), Rng::new(5));
+        let mut ping = |others| {
+            assert!(probes.begin(Instant::NEVER, others, &mut rng));
+            probes.ping.take().unwrap().0
+        };
+        let (first, all) = (SlotSet::first(8), SlotSet::first(10));
+        for _ in 0..20 {
+            let mut pinged: SlotSet = (0..3).map(|_| ping(first)).collect();
+            // Two more come: the round goes on with them.
+            pinged = pinged.union((0..7).map(|_| ping(all)).collect());
+            assert_eq!(pinged, all);
+        }
+        // Who left is pinged no more, and in the same round when it is back.
+        let late: SlotSet = (0..2).map(|_| ping(first)).collect();
+        let rest: SlotSet = (0..8).map(|_| ping(all)).collect();
+        assert_eq!(late.union(rest), all);
     }
 }
