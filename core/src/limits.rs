@@ -32,9 +32,10 @@ pub const RANGES_AHEAD: usize = 8;
 pub const FRESH: usize = 256;
 /// Log entries that one delta packet may examine.
 pub const WALK_MAX: u64 = 4_096;
-/// Entries that an append takes off the tail of a nearly full log: bounds the cost of one merge.
+/// Entries that an append takes off the tail of a nearly full log.
 pub const LOG_CLEAN_PER_APPEND: usize = 8;
-/// Entries that are taken off the tail together while the log is filling up: once for a fourth as many appends.
+/// Entries that are taken off the tail together while the log is filling up: once for a fourth as many appends, or sooner.
+/// Bounds the cost of one merge.
 pub const LOG_CLEAN_TOGETHER: usize = 16;
 
 /// Records of a packet that are looked up together before the first of them is merged.

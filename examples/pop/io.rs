@@ -68,7 +68,7 @@ impl Io {
             Self::Raw => "AF_PACKET",
             Self::Xdp => "AF_XDP",
             Self::Dpdk => "DPDK",
-            Self::Mixed => "all four devices",
+            Self::Mixed => "mixed devices",
         }
     }
 

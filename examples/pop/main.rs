@@ -53,7 +53,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use clap::Parser;
@@ -121,6 +121,12 @@ fn run(args: &Args) -> Result<ExitCode, Stop> {
     if args.io.needs_dpdk() && !cfg!(feature = "dpdk") {
         return Err(processes::without_dpdk(args.io));
     }
+    let told = play(args, &interrupted);
+    // Ctrl-C reaches every process of the terminal, and what comes of that elsewhere is no news.
+    if told.is_err() && interrupted.load(Ordering::Relaxed) { Err(Stop::Interrupted) } else { told }
+}
+
+fn play(args: &Args, interrupted: &Arc<AtomicBool>) -> Result<ExitCode, Stop> {
     let origins: Arc<[Origin]> = match &args.origins {
         Some(file) => origins::read(file).map_err(Stop::Origins)?,
         None => origins::generated(args.keys()),
@@ -128,12 +134,13 @@ fn run(args: &Args) -> Result<ExitCode, Stop> {
     .into();
     if args.io.is_isolated() {
         if !enter::is_inside() {
-            return enter::run(args.io, &interrupted);
+            drop(origins);
+            return enter::run(args, interrupted);
         }
-        enter::end_with_outside(&interrupted);
+        enter::end_with_outside(interrupted);
     }
     raise_file_limit();
-    let report = tell(args, &origins, &interrupted)?;
+    let report = tell(args, &origins, interrupted)?;
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -252,8 +259,8 @@ fn introduce(stage: &mut Stage<'_>, args: &Args, origins: usize) -> Result<(), S
     };
     stage.paragraph(&format!(
         "{place}; the origins answer on addresses of 127.0.0.0/8. A thread of a data plane looks origins up in the map of \
-         {READ_AT} all along, at the lowest priority; each {}-byte record proves itself whole. At full size this takes \
-         about three minutes.",
+         {READ_AT} all along, at the lowest priority; each {}-byte record proves itself whole. Without --quick this takes \
+         two to three minutes.",
         size_of::<Health>()
     ))
 }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use popmap_core::{ConfigError, Slot};
 use popmap_io::{BindError, StartError};
@@ -43,6 +44,8 @@ pub enum Stop {
     Network(String),
     /// A server's device cannot be opened.
     Open(String),
+    /// The program inside the namespaces was ended by somebody else.
+    Ended(ExitStatus),
     /// A process cannot be had.
     Process(io::Error),
     /// A server's process fails.
@@ -73,6 +76,7 @@ impl fmt::Display for Stop {
             Self::Device(error) => write!(f, "a server's device failed: {error}"),
             Self::Missing(what) | Self::Open(what) => f.write_str(what),
             Self::Network(what) => write!(f, "cannot make the servers' network: {what}"),
+            Self::Ended(status) => write!(f, "the run was ended from outside: {status}"),
             Self::Process(error) => write!(f, "cannot start a process: {error}"),
             Self::Server(slot, why) => write!(f, "the server in {slot}: {why}"),
         }

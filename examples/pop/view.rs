@@ -34,6 +34,15 @@ pub struct View {
 }
 
 impl View {
+    /// Shows the cursor again, where another process that drew here was ended and could not.
+    pub fn show_cursor() {
+        let mut out = io::stdout();
+        if out.is_terminal() {
+            // Nobody looks.
+            let _ = out.write_all(SHOW_CURSOR.as_bytes());
+        }
+    }
+
     /// Returns a view on stdout: live on a terminal that understands escapes, unless `plain` is wanted.
     ///
     /// # Errors

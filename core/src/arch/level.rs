@@ -106,7 +106,8 @@ mod x86 {
     // Bits as Intel numbers them: Software Developer's Manual, volume 1, section 13.3 (XCR0); volume 2, CPUID.
     const CLMUL: u32 = 1 << 1 | 1 << 9 | 1 << 19; // PCLMULQDQ, SSSE3, SSE4.1
     const XSAVE: u32 = 1 << 26 | 1 << 27; // XSAVE, OSXSAVE
-    const AVX: u32 = 1 << 28;
+    /// AVX, and what the compiler takes for granted with AVX2 and AVX-512: SSE3, FMA, SSE4.2, POPCNT, F16C.
+    const AVX: u32 = 1 << 28 | 1 | 1 << 12 | 1 << 20 | 1 << 23 | 1 << 29;
     const AVX2: u32 = 1 << 5;
     const AVX512: u32 = 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31; // F, DQ, BW, VL
     const VPCLMULQDQ: u32 = 1 << 10;
@@ -196,12 +197,12 @@ mod tests {
     fn each_bit_is_asked_for() {
         const EBX: usize = 0;
         const ECX: usize = 1;
-        let full = || x86::Cpu { basic: 0x1c08_0202, extended: [0xc003_0020, 0x400], saved: 0xe6 };
+        let full = || x86::Cpu { basic: 0x3c98_1203, extended: [0xc003_0020, 0x400], saved: 0xe6 };
         assert_eq!(full().kind(), Kind::Avx512);
         for (bit, kind) in [1, 9, 19]
             .map(|bit| (bit, Kind::Generic))
             .into_iter()
-            .chain([26, 27, 28].map(|bit| (bit, Kind::Clmul)))
+            .chain([0, 12, 20, 23, 26, 27, 28, 29].map(|bit| (bit, Kind::Clmul)))
         {
             let mut cpu = full();
             cpu.basic &= !(1 << bit);
@@ -220,7 +221,7 @@ mod tests {
             cpu.saved &= !(1 << bit);
             assert_eq!(cpu.kind(), kind, "XCR0, bit {bit}");
         }
-        let all_but = x86::Cpu { basic: !0x1c08_0202, extended: [!0xc003_0020, !0x400], saved: !0xe6 };
+        let all_but = x86::Cpu { basic: !0x3c98_1203, extended: [!0xc003_0020, !0x400], saved: !0xe6 };
         assert_eq!(all_but.kind(), Kind::Generic);
     }
 }

@@ -306,7 +306,9 @@ impl<'a> Table<'a> {
     /// there is may be as good as random, and a branch that is guessed wrong costs more than a line too many.
     #[inline]
     pub fn touch_slot(&self, at: Position) {
-        if let Some(word) = self.slots.get((at as usize * self.stride).min(self.slots.len() - 1)) {
+        if let Some(word) =
+            self.slots.get((at as usize).saturating_mul(self.stride).min(self.slots.len() - 1))
+        {
             prefetch(word);
         }
     }

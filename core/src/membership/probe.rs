@@ -40,9 +40,8 @@ pub(super) enum Acked {
 }
 
 pub(super) struct Probes<const N: usize> {
-    /// The rest of this round, and who was there when it was last looked at.
-    round: SlotSet,
-    present: SlotSet,
+    /// Who had its turn in this round.
+    pinged: SlotSet,
     current: Option<Probe>,
     number: u32,
     /// Our ping, and a ping to one of the dead, that wait to be sent.
@@ -67,8 +66,7 @@ pub(super) struct Probes<const N: usize> {
 impl<const N: usize> Probes<N> {
     pub(super) fn new() -> Self {
         Self {
-            round: SlotSet::EMPTY,
-            present: SlotSet::EMPTY,
+            pinged: SlotSet::EMPTY,
             current: None,
             number: 0,
             ping: None,
@@ -100,16 +98,15 @@ impl<const N: usize> Probes<N> {
     /// it (SWIM, section 4.3): the rounds of all may have begun together, and nobody would look at it for the rest of them.
     /// Returns false when there is nobody.
     pub(super) fn begin(&mut self, help_at: Instant, others: SlotSet, rng: &mut Rng) -> bool {
-        self.round = self.round.union(others.difference(self.present)).intersection(others);
-        self.present = others;
-        if self.round.is_empty() {
-            self.round = others;
+        let mut left = others.difference(self.pinged);
+        if left.is_empty() {
+            (self.pinged, left) = (SlotSet::EMPTY, others);
         }
-        let Some(target) = self.round.nth(rng.below(self.round.len() as u64) as usize) else {
+        let Some(target) = left.nth(rng.below(left.len() as u64) as usize) else {
             self.current = None;
             return false;
         };
-        self.round.remove(target);
+        self.pinged.insert(target);
         let number = self.next_number();
         self.current = Some(Probe { target, number, help_at, acked: false });
         self.ping = Some((target, number));
@@ -294,9 +291,23 @@ mod tests {
             pinged = pinged.union((0..7).map(|_| ping(all)).collect());
             assert_eq!(pinged, all);
         }
-        // Who left is pinged no more, and in the same round when it is back.
-        let late: SlotSet = (0..2).map(|_| ping(first)).collect();
-        let rest: SlotSet = (0..8).map(|_| ping(all)).collect();
-        assert_eq!(late.union(rest), all);
+    }
+
+    /// However many come and go: a round ends when nobody is left who had no turn in it.
+    #[test]
+    fn those_who_stay_are_pinged_though_others_come_and_go() {
+        let (mut probes, mut rng) = (Probes::<16>::new(), Rng::new(6));
+        let stay = SlotSet::first(2);
+        let mut since = [0; 16];
+        for period in 0..2_000 {
+            let others = stay.with(Slot::at(2 + period % 8));
+            assert!(probes.begin(Instant::NEVER, others, &mut rng));
+            let pinged = probes.ping.take().unwrap().0;
+            assert!(others.contains(pinged));
+            stay.iter().for_each(|slot| since[slot.index()] += 1);
+            since[pinged.index()] = 0;
+            // Each of the ten once a round, so a turn is at most two rounds away.
+            assert!(stay.iter().all(|slot| since[slot.index()] < 20), "period {period}: {since:?}");
+        }
     }
 }

@@ -179,5 +179,9 @@ fn run(program: &str, words: &[&str], input: &str) -> Result<(), Stop> {
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let output = child.wait_with_output().map_err(|error| failed(&error.to_string()))?;
-    if output.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&output.stderr).trim())) }
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(failed(&if said.trim().is_empty() { output.status.to_string() } else { said.trim().to_owned() }))
 }

@@ -94,8 +94,14 @@ impl Seat {
     pub fn listen(&self, reports: ChildStdout, world: &World, seats: &Seats) {
         for line in BufReader::new(reports).lines() {
             // Killed in the middle of a line: its last word is none.
-            let Some(report) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
-            self.take(report, world, seats);
+            let Ok(line) = line else { break };
+            match serde_json::from_str(&line) {
+                Ok(report) => self.take(report, world, seats),
+                Err(_) if self.is_over.load(Ordering::Acquire) => break,
+                Err(error) => {
+                    world.note_alarm(format!("{} said what is no report ({error}): {line:.80}", self.slot));
+                }
+            }
         }
         let mut said = lock(&self.said);
         said.is_gone = true;
@@ -197,6 +203,7 @@ impl Seat {
             is_active: false,
             live: SlotSet::EMPTY,
             records: 0,
+            taken: 0,
             version: Vec::new(),
             totals: Totals::default(),
         };

@@ -94,8 +94,9 @@ fn serve(reports: &Sender<Report>) -> Result<(), Stop> {
     let mut orders = Orders(io::stdin().lines());
     let Some(begin) = orders.next::<Begin>() else { return Ok(()) };
     let slot = Slot::at(begin.slot.into());
-    let home = Namespace::current().map_err(Stop::Process)?;
-    Namespace::of(slot).and_then(|server| server.enter()).map_err(Stop::Process)?;
+    let failed = |error: io::Error| Stop::Network(format!("entering a namespace: {error}"));
+    let home = Namespace::current().map_err(failed)?;
+    Namespace::of(slot).and_then(|server| server.enter()).map_err(failed)?;
     let origins: Arc<[Origin]> = match &begin.origins {
         Some(file) => origins::read(file).map_err(Stop::Origins)?,
         None => origins::generated(begin.keys),
@@ -177,8 +178,13 @@ impl Desk {
         let mut storage = Storage::new(1, self.plan.keys.len());
         let block = storage.iter_mut().next().expect("there is one");
         self.report(Report::Ready);
-        if !matches!(orders.next(), Some(Order::Go)) {
-            return Ok(());
+        loop {
+            match orders.next() {
+                None | Some(Order::End) => return Ok(()),
+                Some(Order::Go) => break,
+                // What there is to know before it begins, it was told.
+                Some(_) => {}
+            }
         }
         let (begin, board) = (&self.begin, &Board::default());
         let setup = Setup {
@@ -275,10 +281,10 @@ impl Desk {
     }
 
     fn state(&self, server: &Server<'_, '_>, board: &Board, harvest: f64) -> State {
-        // In this order: what is counted as waiting has to count for what was read before.
-        let number = self.number.load(Ordering::Acquire);
-        let status = server.status();
-        let (overdue, in_flight) = (server.overdue(), server.in_flight());
+        // In this order: no check is under way whose result the status lacks, and what is counted as waiting has to count
+        // for the status.
+        let (number, in_flight) = (self.number.load(Ordering::Acquire), server.in_flight());
+        let (status, overdue) = (server.status(), server.overdue());
         State { status, overdue, in_flight, number, lookups: board.lookups(), harvest }
     }
 

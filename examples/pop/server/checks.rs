@@ -140,7 +140,7 @@ impl<'w, W: Witness> Checker<'w, W> {
             let Self { prober, plan, witness, slot, assignment, schedule, .. } = self;
             prober.wait(until, |origin, outcome| {
                 let others = assignment.live().without(*slot);
-                if !record((plan, *witness), *slot, others, &reader, handle, origin, &outcome) {
+                if !record((plan, *witness), *slot, others, &reader, (handle, shared), origin, &outcome) {
                     schedule.recheck(now, &[origin]);
                 }
             })?;
@@ -188,7 +188,7 @@ fn record<W: Witness>(
     slot: Slot,
     others: SlotSet,
     reader: &TypedReader<'_, Health>,
-    handle: &Handle,
+    (handle, shared): (&Handle, &Shared),
     origin: OriginId,
     outcome: &Outcome,
 ) -> bool {
@@ -205,10 +205,15 @@ fn record<W: Witness>(
     let health = Health::new(key, answer, latency_us, outcome.ended, before.wrapping_add(1));
     // First, so that nobody learns of it before it is followed.
     witness.checked(slot, origin, health.is_up(), outcome.ended.0, others);
+    // Before it can be taken.
+    shared.put.fetch_add(1, Ordering::AcqRel);
     match handle.put(key, health.as_bytes()) {
         // Stopped: its life is over.
         Ok(()) | Err(QueueError::Stopped) => {}
-        Err(error) => witness.alarm(format_args!("{slot} could not write: {error}")),
+        Err(error) => {
+            shared.put.fetch_sub(1, Ordering::AcqRel);
+            witness.alarm(format_args!("{slot} could not write: {error}"));
+        }
     }
     true
 }

@@ -62,13 +62,13 @@ pub fn run<D: Device>(
         let quiet = usize::from(head == published_head);
         let due_ns = published_ns + PUBLISH_NS[quiet];
         if now_ns >= due_ns {
-            *lock(&shared.status) = Status::of(driver.node(), shared.headers);
+            *lock(&shared.status) = Status::of(driver.node(), driver.stats().writes, shared.headers);
             (published_ns, published_head) = (now_ns, head);
         }
         let ours = popmap_core::time::Duration(due_ns.saturating_sub(now_ns).max(1_000_000));
         driver.wait(deadline.min(driver.clock().now() + ours))?;
     }
-    *lock(&shared.status) = Status::of(driver.node(), shared.headers);
+    *lock(&shared.status) = Status::of(driver.node(), driver.stats().writes, shared.headers);
     Ok(Ended {
         totals: Totals::of(&driver.node().stats(), shared.headers),
         merge: driver.device().merge.times.clone(),

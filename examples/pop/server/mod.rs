@@ -13,7 +13,7 @@ mod status;
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
@@ -130,7 +130,8 @@ impl<'scope, 'env> Server<'scope, 'env> {
             over: AtomicBool::new(false),
             overdue: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
-            status: Mutex::new(Status::of(driver.node(), setup.headers)),
+            put: AtomicU64::new(0),
+            status: Mutex::new(Status::of(driver.node(), 0, setup.headers)),
         });
         let reader = driver.reader();
         let (typed, handle) = (typed(reader), driver.handle());
@@ -140,12 +141,19 @@ impl<'scope, 'env> Server<'scope, 'env> {
             named(format!("gossip-{slot}")).spawn_scoped(scope, run).map_err(Stop::Thread)?
         };
         let checks = {
+            let (over, stopper) = (&shared.over, &handle);
             let (shared, handle) = (Arc::clone(&shared), handle.clone());
             let run = move || {
                 setup.before_checks.map_or(Ok(()), |before| before())?;
                 checker.run(typed, &handle, &shared)
             };
-            named(format!("checks-{slot}")).spawn_scoped(scope, run).map_err(Stop::Thread)?
+            let spawned = named(format!("checks-{slot}")).spawn_scoped(scope, run);
+            spawned.map_err(|error| {
+                // The other thread must not outlive us.
+                over.store(true, Ordering::Release);
+                stopper.stop();
+                Stop::Thread(error)
+            })?
         };
         Ok(Self { shared, handle, orders, reader, faults, gossip, checks })
     }
@@ -207,9 +215,12 @@ impl<'scope, 'env> Server<'scope, 'env> {
         self.orders.waiting() + self.shared.overdue.load(Ordering::Acquire)
     }
 
-    /// Returns how many checks are under way, and orders that may change that.
+    /// Returns how many checks are under way, results among them that the status lacks, and orders that may change that.
+    /// A [`status`](Self::status) that is asked for when there is none has all of them.
     pub fn in_flight(&self) -> usize {
-        self.orders.waiting() + self.shared.in_flight.load(Ordering::Acquire)
+        let checks = self.orders.waiting() + self.shared.in_flight.load(Ordering::Acquire);
+        let put = self.shared.put.load(Ordering::Acquire);
+        checks + put.saturating_sub(lock(&self.shared.status).taken) as usize
     }
 }
 

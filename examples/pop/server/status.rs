@@ -3,7 +3,7 @@
 //! Must not know who reads it.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use popmap_core::{Node, Phase, Slot, SlotSet};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ pub struct Shared {
     /// Checks that cannot wait, and checks under way.
     pub overdue: AtomicUsize,
     pub in_flight: AtomicUsize,
+    /// Results given to the driver.
+    pub put: AtomicU64,
     pub status: Mutex<Status>,
 }
 
@@ -33,6 +35,8 @@ pub struct Status {
     pub live: SlotSet,
     /// Records that are no tombstones.
     pub records: usize,
+    /// Results that the driver took from its queue.
+    pub taken: u64,
     /// What it accounts for, by slot.
     pub version: Vec<u64>,
     /// Its counters.
@@ -40,13 +44,15 @@ pub struct Status {
 }
 
 impl Status {
-    /// Returns what a node is like, on a wire where packets have so many bytes of headers.
-    pub fn of(node: &Node<'_>, headers: u64) -> Self {
+    /// Returns what a node is like whose driver has taken so many results, on a wire where packets have so many bytes of
+    /// headers.
+    pub fn of(node: &Node<'_>, taken: u64, headers: u64) -> Self {
         let map = node.map();
         Self {
             is_active: matches!(map.phase(), Phase::Active { .. }),
             live: map.live(),
             records: map.len() - map.tombstones(),
+            taken,
             version: map.version().counters().to_vec(),
             totals: Totals::of(&node.stats(), headers),
         }

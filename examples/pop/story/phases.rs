@@ -25,7 +25,8 @@ impl<P: Pop> Story<'_, '_, '_, P> {
         self.phase(
             "join",
             "All servers start at the same moment, empty. Each knows a few addresses, or asks everybody on its wire, and \
-             finds the others by gossip. None may write before it has met every other one, so that no new life overwrites what an earlier one left behind.",
+             finds the others by gossip. None may write before it has met every other one, so that no new life overwrites \
+             what an earlier one left behind.",
         )?;
         let took = self.wait(PATIENCE, P::is_agreed)?;
         self.report.live.join_ns = self.converges("not every server started and saw all others", took);
@@ -115,8 +116,8 @@ impl<P: Pop> Story<'_, '_, '_, P> {
         if group.is_empty() {
             return self.stage.say(format_args!("left out: all origins are somebody else's"));
         }
-        group.iter().for_each(|&origin| world.set_failing(origin, true));
         world.follow_failures(true);
+        group.iter().for_each(|&origin| world.set_failing(origin, true));
         // Each origin's next check, and the time until it is given up.
         self.run(self.interval() + Duration::from_secs(2))?;
         world.follow_failures(false);
@@ -256,7 +257,8 @@ impl<P: Pop> Story<'_, '_, '_, P> {
         links.truncate(all.len() - 1);
         self.phase(
             "a cable is pulled, an interface is switched off",
-            "One server loses its carrier, another its interface. Both live on, alone, and the others hold them dead. Then              the links come back: look that both are found again without a restart.",
+            "One server loses its carrier, another its interface. They live on, alone, and the others hold them dead. \
+             Then the links come back: look that they are found again without a restart.",
         )?;
         for &(slot, how) in &links {
             self.pop.unplug(slot, how, true)?;
