@@ -4,18 +4,15 @@
 
 use std::hint::black_box;
 
-use popmap_core::limits::{PAYLOAD_DEFAULT, RESERVE_DIVISOR, VALUE_DEFAULT};
+use popmap_core::limits::{PAYLOAD_DEFAULT, VALUE_DEFAULT};
 use popmap_core::map::Request;
 use popmap_core::rng::Rng;
-use popmap_core::time::Instant;
 use popmap_core::wire::{self, Body, DELTA_FIXED, Envelope, seal};
-use popmap_core::{Config, Key, Life, Lookup, Map, MapConfig, Shape, Slot, SlotSet};
+use popmap_core::{Config, Key, Lookup, Map, Slot, SlotSet};
 
-const CLUSTER: u64 = 0x706f_706d_6170;
-/// Slots of the PoP, as large as it can be.
-pub const SLOTS: usize = 64;
-/// What the maps hold.
-pub const SHAPE: Shape = Shape { schema: 1, value_len: VALUE_DEFAULT as u16 };
+use crate::stream::{CLUSTER, capacity, key, life, replica};
+pub use crate::stream::{SHAPE, SLOTS};
+
 /// Bytes of the writer's version in a delta: the bitmap and one counter.
 const VERSION_LEN: usize = 16;
 
@@ -242,46 +239,6 @@ impl Pair {
         };
         keys.iter().copied().filter(found).count()
     }
-}
-
-/// Returns the key of the record with this number.
-fn key(i: u64) -> Key {
-    Key::from_name(&i.to_le_bytes())
-}
-
-fn life(slot: usize) -> Life {
-    Life { generation: 1, id: slot as u64 + 1 }
-}
-
-fn capacity(keys: usize) -> usize {
-    // A part of it is kept for remote records.
-    (keys * RESERVE_DIVISOR).div_ceil(RESERVE_DIVISOR - 1)
-}
-
-fn replica(slot: usize, keys: usize) -> Map<'static> {
-    let capacity = capacity(keys);
-    let mut map = Map::new(
-        cache_aligned(Map::<SLOTS>::words(capacity, &SHAPE)),
-        &MapConfig {
-            slot: Slot::at(slot),
-            configured: SlotSet::first(SLOTS),
-            life: life(slot),
-            capacity,
-            shape: SHAPE,
-            start_deadline: Instant::ZERO,
-        },
-    )
-    .expect("the configuration is valid");
-    // The deadline has come: it may write.
-    map.advance(Instant::from_millis(1));
-    map
-}
-
-/// Returns zeroed words that start on a cache line.
-fn cache_aligned(words: usize) -> &'static mut [u64] {
-    let storage = vec![0; words + 7].leak();
-    let skip = storage.as_ptr().align_offset(64);
-    &mut storage[skip..skip + words]
 }
 
 #[cfg(test)]

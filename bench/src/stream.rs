@@ -285,7 +285,8 @@ pub fn sealed(packet: &mut [u8], envelope: &Envelope, number: &mut u64) {
     seal(packet, envelope, CLUSTER, *number);
 }
 
-fn life(slot: usize) -> Life {
+/// Returns the life of the server in a slot.
+pub(crate) fn life(slot: usize) -> Life {
     Life { generation: 1, id: slot as u64 + 1 }
 }
 

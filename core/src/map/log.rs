@@ -5,11 +5,11 @@
 //! it has moved on. A ring that is filling up is cleaned: a record at the tail moves to the head, which only makes a later
 //! walk look at it once more.
 //!
-//! Cleaning is gentle at first: four entries or more for each append, [`LOG_CLEAN_TOGETHER`] at a time. In a map that is as full as
-//! puts make it (R3) and whose records change in turn or at random, that is enough: most of the oldest entries are struck out.
-//! Where it is not, the ring goes on filling, and in its last eleventh each append takes [`LOG_CLEAN_PER_APPEND`] entries.
-//! With a ring 7/16 larger than the table that always finds room in time: passing every record takes an eighth of the
-//! capacity in appends, and an eleventh of the ring is more.
+//! Cleaning is gentle at first: four entries or more for each append, [`LOG_CLEAN_TOGETHER`] at a time. In a map that is
+//! as full as puts make it (R3) and whose records change in turn or at random, that is enough: most of the oldest entries
+//! are struck out. Where it is not, the ring goes on filling, and in its last eleventh each append takes
+//! [`LOG_CLEAN_PER_APPEND`] entries. With a ring 7/16 larger than the table that always finds room in time: passing every
+//! record takes an eighth of the capacity in appends, and an eleventh of the ring is more.
 
 use super::table::{Mark, Position, Stamp, Table};
 use crate::limits::{LOG_CLEAN_PER_APPEND, LOG_CLEAN_TOGETHER};

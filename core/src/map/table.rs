@@ -313,18 +313,6 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Returns the slot of `key`, where an earlier guess was this.
-    #[inline]
-    pub fn find_guessed(&self, key: Key, mix: u64, guess: Guess) -> Option<Entry<'a>> {
-        match guess {
-            Guess::At(at) => match self.entry_of(at, key.words()) {
-                None => self.search(key, mix),
-                found => found,
-            },
-            Guess::Nowhere | Guess::Further => self.find_entry(key, mix),
-        }
-    }
-
     /// Returns the slot at `position` if it is `key`'s. A reader may be led beyond the table.
     #[inline]
     pub fn entry_of(&self, position: Position, key: [u64; 2]) -> Option<Entry<'a>> {

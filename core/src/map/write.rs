@@ -264,7 +264,9 @@ impl<'a, const N: usize> Map<'a, N> {
                     applied += 1;
                     continue;
                 }
-                match self.merge_guessed(record, mix, guess, sender) {
+                // Looked up anew: a key that was absent may have been inserted by a record before it.
+                let found = self.table.find_entry(record.key(), mix);
+                match self.merge_at(found, mix, record, sender) {
                     Merged::Applied => applied += 1,
                     Merged::Kept => {}
                     Merged::Refused => room = false,
@@ -304,19 +306,6 @@ impl<'a, const N: usize> Map<'a, N> {
         let before = Some((entry.stamp(), is_tombstone(old[1])));
         self.apply(entry, before, new, Packed(record.packed_value()));
         true
-    }
-
-    /// Merges one record whose key's first look at the index came to this.
-    #[inline(never)]
-    fn merge_guessed(
-        &mut self,
-        record: &RecordRef<'_>,
-        mix: u64,
-        guess: Guess,
-        sender: &VersionVector<N>,
-    ) -> Merged {
-        // A key that was absent may have been inserted by a record before it.
-        self.merge_at(self.table.find_guessed(record.key(), mix, guess), mix, record, sender)
     }
 
     /// Merges one record whose key is at `found`, or nowhere.

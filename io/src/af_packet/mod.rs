@@ -37,7 +37,7 @@
 //! [`overruns`](DeviceStats::overruns): switch `tx-udp-segmentation` off at the sender). A series is longer than a slot of
 //! the ring and waits in the socket's receive buffer, which is as large as the ring for whoever has CAP_NET_ADMIN, and
 //! else no larger than `net.core.rmem_max`; what finds no room there is cut short, and counted as
-//! [`Ignored::Truncated`].
+//! [`Ignored::Truncated`](crate::encap::Ignored::Truncated).
 //!
 //! # When the link goes
 //!
@@ -88,7 +88,7 @@ pub use config::{Mode, PacketConfig, PacketError};
 use crate::bell::Bell;
 use crate::clock::MonotonicClock;
 use crate::device::{BURST, Burst, Device, DeviceStats};
-use crate::encap::{Encap, EncapConfig, EncapStats, Ignored, Stripped, Unsent};
+use crate::encap::{Encap, EncapConfig, EncapStats, Stripped, Unsent};
 use frames::VIRTIO;
 use link::{Change, Link};
 use outgoing::{Outcome, Outgoing, is_link};
@@ -304,11 +304,10 @@ impl Device for PacketDevice {
     }
 
     fn stats(&self) -> DeviceStats {
-        let ignored = self.encap.stats().ignored;
-        let oversize = ignored[Ignored::Oversize.index()];
+        let (oversize, ignored) = self.encap.stats().oversize_and_ignored();
         DeviceStats {
             oversize,
-            ignored: ignored.iter().sum::<u64>() - oversize,
+            ignored,
             overruns: self.port.overruns,
             link_losses: self.link.losses,
             link_returns: self.link.returns,

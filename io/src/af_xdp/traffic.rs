@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::XdpDevice;
 use super::binding::{Binding, QUEUES_MAX};
 use crate::device::{BURST, Burst, Device, DeviceStats};
-use crate::encap::{Ignored, Stripped, Unsent};
+use crate::encap::{Stripped, Unsent};
 
 /// A kernel that takes no more frames is asked again after this; its readiness does not tell.
 const BLOCKED: Duration = Duration::from_millis(1);
@@ -124,15 +124,9 @@ impl Device for XdpDevice {
     }
 
     fn stats(&self) -> DeviceStats {
-        let ignored = self.encap.stats().ignored;
-        let oversize = ignored[Ignored::Oversize.index()];
+        let (oversize, ignored) = self.encap.stats().oversize_and_ignored();
         let kernel = self.xdp_stats().kernel;
-        DeviceStats {
-            oversize,
-            ignored: ignored.iter().sum::<u64>() - oversize,
-            overruns: kernel.dropped + kernel.receive_ring_full,
-            ..self.stats
-        }
+        DeviceStats { oversize, ignored, overruns: kernel.dropped + kernel.receive_ring_full, ..self.stats }
     }
 }
 

@@ -153,6 +153,13 @@ impl EncapStats {
         Ignored::ALL.iter().copied().zip(self.ignored)
     }
 
+    /// Returns the frames that were too long, and those not passed on for any other reason, as
+    /// [`DeviceStats`](crate::DeviceStats) tells them apart.
+    pub(crate) fn oversize_and_ignored(&self) -> (u64, u64) {
+        let oversize = self.ignored[Ignored::Oversize.index()];
+        (oversize, self.ignored.iter().sum::<u64>() - oversize)
+    }
+
     /// Iterates all payloads not framed: (reason, count).
     pub fn unsent(&self) -> impl Iterator<Item = (Unsent, u64)> + '_ {
         Unsent::ALL.iter().copied().zip(self.unsent)
