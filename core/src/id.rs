@@ -251,17 +251,13 @@ impl Key {
     /// Returns the key's 64-bit mix: its place in the table, in the digests and in the priorities.
     ///
     /// Part of the wire version. With `lo` and `hi` the key's little-endian halves:
-    /// `p = (lo ^ 0x9e3779b97f4a7c15) * (hi ^ 0xd1b54a32d192ed03)` in 128 bits, `x` = its two halves xored, then
-    /// `x ^= x >> 32; x *= 0xe9846af9b1a615d5; x ^= x >> 28`, arithmetic modulo 2^64.
+    /// `p = (lo ^ 0x9e3779b97f4a7c15) * (hi ^ 0xd1b54a32d192ed03)` in 128 bits, its two halves xored.
     #[inline]
     pub const fn mix(self) -> u64 {
         let wide = u128::from_le_bytes(self.0);
         let product = (wide as u64 ^ 0x9e37_79b9_7f4a_7c15) as u128
             * ((wide >> 64) as u64 ^ 0xd1b5_4a32_d192_ed03) as u128;
-        let mut x = product as u64 ^ (product >> 64) as u64;
-        x ^= x >> 32;
-        x = x.wrapping_mul(0xe984_6af9_b1a6_15d5);
-        x ^ x >> 28
+        product as u64 ^ (product >> 64) as u64
     }
 }
 

@@ -5,9 +5,10 @@
 //!
 //! Most kernels are a plain loop that is compiled once for each level, so that the code of the baseline is the oracle
 //! of the others. The one place in core with unsafe code: calls of functions that need a level which [`Level`] found,
-//! the loads of [`crc32`], and [`prefetch`].
+//! the loads of [`crc32`] and of [`halves`], and [`prefetch`].
 
 pub(crate) mod crc32;
+pub(crate) mod halves;
 mod level;
 pub(crate) mod pointwise;
 pub(crate) mod prefetch;

@@ -89,10 +89,8 @@ impl<'a> Reader<'a> {
             Guess::Nowhere => return Some(Lookup::Absent),
             Guess::Further => return None,
         };
-        match self.table.try_copy(at, Some(key.words()), value) {
-            Copied::Record(_, stamp, mark) if !mark.tombstone => Some(Lookup::Found(Meta::new(stamp, &mark))),
-            _ => None,
-        }
+        let (stamp, mark) = self.table.copy_live(at, key.words(), value)?;
+        Some(Lookup::Found(Meta::new(stamp, &mark)))
     }
 
     /// Looks a key up at every position where it may be, trying at most `tries` times.

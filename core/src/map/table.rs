@@ -4,14 +4,15 @@
 //!
 //! A slot is a stamp word, then the record as it stands on the wire. The stamp is a sequence lock: the writer sets its
 //! busy bit, writes the record and stores the stamp of the new state; a reader copies the record between two loads of
-//! the stamp and takes it only if both are equal and not busy (Lameter 2005; Boehm 2012 for the orderings). Every
-//! change of a slot takes a new position in the change log, which is the stamp's sequence: 31 bits, so a reader would
-//! have to sleep through exactly 2^31 changes to be fooled.
+//! the stamp and takes it only if both are equal and not busy (Lameter 2005; Boehm 2012 for the orderings). One bit,
+//! set where a value stands and the writer does not, tells a reader of values all that it asks. Every change of a slot
+//! takes a new position in the change log, which is the stamp's sequence: 30 bits, so a reader would have to sleep
+//! through exactly 2^30 changes to be fooled.
 
 pub(super) use self::index::Guess;
 use self::index::Index;
 pub(super) use self::mark::{Mark, is_next, is_tombstone, writer};
-use self::slot::{BUSY, copy_words, key_words, lock};
+use self::slot::{BUSY, LIVE, copy_words, key_words, lock};
 pub(super) use self::slot::{Entry, Packed, Stamp, Words};
 use super::layout::{Layout, SLOT_WORDS, TABLE_HEADER_WORDS};
 use crate::arch::prefetch::prefetch;
@@ -196,8 +197,8 @@ impl<'a> Table<'a> {
         slot[3].store(counter, Ordering::Relaxed);
         slot[4].store(meta, Ordering::Relaxed);
         value.store_in(words);
-        slot[0].store(stamp.0, Ordering::Release);
         let is_tombstone = is_tombstone(meta);
+        slot[0].store(stamp.of(is_tombstone).0, Ordering::Release);
         if was_tombstone != is_tombstone {
             let now = self.tombstones() as u64;
             self.set_count(header::TOMBSTONES, if is_tombstone { now + 1 } else { now - 1 });
@@ -337,41 +338,64 @@ impl<'a> Table<'a> {
         Copied::Busy
     }
 
+    /// Copies the value of `key`'s record under its sequence lock if it stands at `position`, and the writer does not.
+    /// `None` says nothing but that: see [`try_copy`](Self::try_copy).
+    ///
+    /// Inlined, so that where the compiler knows the length of `value`, it knows strides and bounds too.
+    #[inline(always)]
+    pub fn copy_live(&self, position: Position, key: [u64; 2], value: &mut [u8]) -> Option<(Stamp, Mark)> {
+        let (slot, words) = self.slot_with(position, self.layout.stride())?;
+        let before = slot[0].load(Ordering::Acquire);
+        let found = key_words(slot);
+        // Word by word, which takes fewer instructions than arrays do.
+        if key[0] != found[0] || key[1] != found[1] || before & LIVE == 0 {
+            return None;
+        }
+        copy_under(before, slot, words, value).map(|mark| (Stamp(before), mark))
+    }
+
     /// Copies a slot's record under its sequence lock, unless the writer is busy there. With `key`, only that key's.
     ///
-    /// A position beyond the table is as good as an empty slot.
-    #[inline]
+    /// A position beyond the table is as good as an empty slot. Of a tombstone there is no value to copy.
     pub fn try_copy(&self, position: Position, key: Option<[u64; 2]>, value: &mut [u8]) -> Copied {
-        // Worked out anew: where a reader's compiler knows the length of a value, it knows this too.
-        let Some((slot, words)) = self.slot_with(position, self.layout.stride()) else {
+        let Some((slot, words)) = self.slot_if_any(position) else {
             return Copied::Empty;
         };
         let before = slot[0].load(Ordering::Acquire);
         let found = key_words(slot);
-        // A record never moves: whatever the writer is doing here, it is not doing it to the record of `key`. Compared
-        // word by word, which takes fewer instructions than arrays do.
-        if key.is_some_and(|key| key[0] != found[0] || key[1] != found[1]) {
+        // A record never moves: whatever the writer is doing here, it is not doing it to the record of `key`.
+        if key.is_some_and(|key| key != found) {
             return Copied::OtherKey;
         }
         if before & BUSY != 0 {
             return Copied::Busy;
         }
-        let [counter, meta] = [slot[3].load(Ordering::Relaxed), slot[4].load(Ordering::Relaxed)];
-        let (whole, rest) = value.as_chunks_mut();
-        copy_words(words, whole);
-        if !rest.is_empty() {
-            let last = words[whole.len()].load(Ordering::Relaxed).to_le_bytes();
-            rest.copy_from_slice(&last[..rest.len()]);
-        }
-        fence(Ordering::Acquire);
-        if slot[0].load(Ordering::Relaxed) != before {
-            return Copied::Busy;
-        }
-        match counter {
-            0 => Copied::Empty,
-            _ => Copied::Record(found, Stamp(before), Mark::from_words(counter, meta)),
+        let value = if before & LIVE == 0 { &mut [] } else { value };
+        match copy_under(before, slot, words, value) {
+            None => Copied::Busy,
+            Some(mark) if mark.dot.counter == 0 => Copied::Empty,
+            Some(mark) => Copied::Record(found, Stamp(before), mark),
         }
     }
+}
+
+/// Copies a slot's value, and returns the mark that goes with it, unless the slot is no longer as `before`.
+#[inline(always)]
+fn copy_under(
+    before: u64,
+    slot: &[AtomicU64; SLOT_WORDS],
+    words: &[AtomicU64],
+    value: &mut [u8],
+) -> Option<Mark> {
+    let [counter, meta] = [slot[3].load(Ordering::Relaxed), slot[4].load(Ordering::Relaxed)];
+    let (whole, rest) = value.as_chunks_mut();
+    copy_words(words, whole);
+    if !rest.is_empty() {
+        let last = words[whole.len()].load(Ordering::Relaxed).to_le_bytes();
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+    fence(Ordering::Acquire);
+    (slot[0].load(Ordering::Relaxed) == before).then(|| Mark::from_words(counter, meta))
 }
 
 #[cfg(all(test, not(popmap_loom)))]

@@ -7,10 +7,10 @@
 //! misses a key that stays.
 //!
 //! An entry is cut into halves of 16 bits. The upper halves fill the first four words of a bucket, so that a lookup
-//! compares all fingerprints by arithmetic on four words; the lower halves fill the last four:
+//! compares all fingerprints at once; the lower halves fill the last four:
 //!
 //! ```text
-//! upper   position from bit 16 : 3 or what it needs | 0 : 1 | present : 1 | fingerprint : the rest, 8 to 11
+//! upper   position from bit 16 : what it needs | present : 1 | fingerprint : the rest, 9 to 15
 //! lower   position below bit 16 : 16
 //! ```
 //!
@@ -18,17 +18,14 @@
 //! look for, or beyond the table, as any false match of fingerprints may do.
 
 use super::Position;
+use crate::arch::halves;
 use crate::arch::prefetch::prefetch;
 use crate::atomic::{AtomicU64, Ordering};
 use crate::limits::CAPACITY_MAX;
 use crate::map::layout::BUCKET_WORDS;
 
-/// The least bit of each half in a word: as a factor, it copies a half to all of them.
-const HALVES: u64 = 0x0001_0001_0001_0001;
 /// Words of a bucket with upper halves.
-const UPPER_WORDS: usize = BUCKET_WORDS / 2;
-/// The most that the zero in an upper half may be moved up: the results of four words fit in one.
-const CARRY_MAX: u32 = 16 - UPPER_WORDS as u32;
+const UPPER_WORDS: usize = halves::WORDS;
 
 /// What the first look for a key comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,27 +42,18 @@ pub(in crate::map) enum Guess {
 #[derive(Clone, Copy)]
 pub(super) struct Index<'a> {
     buckets: &'a [[AtomicU64; BUCKET_WORDS]],
-    /// The bits of a fingerprint.
-    fingerprint: u64,
-    /// The bit of an upper half that is zero, as a number and in each half of a word.
-    carry: u32,
-    carries: u64,
-    /// Whether positions need more than the lower halves.
-    is_wide: bool,
+    /// The bit of an upper half that says present. Those below it are the fingerprint.
+    present: u16,
+    /// The first bit of an upper half that belongs to the position; 16 where none does.
+    position_from: u32,
 }
 
 impl<'a> Index<'a> {
     /// Returns the index in `words`, for positions below `capacity`.
     pub fn new(words: &'a [AtomicU64], capacity: u32) -> Self {
-        let position_bits = u32::BITS - (capacity - 1).leading_zeros();
-        let carry = CARRY_MAX.min(16 + 15 - position_bits);
-        Self {
-            buckets: words.as_chunks().0,
-            fingerprint: (1 << (carry - 1)) - 1,
-            carry,
-            carries: HALVES << carry,
-            is_wide: position_bits > 16,
-        }
+        let upper_bits = (u32::BITS - (capacity - 1).leading_zeros()).saturating_sub(16);
+        let position_from = 16 - upper_bits;
+        Self { buckets: words.as_chunks().0, present: 1 << (position_from - 1), position_from }
     }
 
     pub fn words(&self) -> &'a [AtomicU64] {
@@ -173,7 +161,8 @@ impl<'a> Index<'a> {
         loop {
             let bucket = self.bucket(at);
             let is_there = |&place: &Place| {
-                bucket.upper(place) == self.upper(mix, position) && bucket.lower(place) == position as u16
+                bucket.upper(place) == u32::from(self.upper(mix, position))
+                    && bucket.lower(place) == position & 0xffff
             };
             if let Some(place) = Places::all().find(is_there) {
                 bucket.set_half(place, 0, 0);
@@ -194,32 +183,29 @@ impl<'a> Index<'a> {
     #[inline]
     fn matching(&self, bucket: Bucket<'a>, mix: u64) -> impl Iterator<Item = Position> + use<'a> {
         let index = *self;
-        let fingerprint = (mix & self.fingerprint) * HALVES;
-        let [a, b, c, d]: [u64; UPPER_WORDS] = core::array::from_fn(|word| {
-            // Fingerprints are kept inverted. One that is the same is all ones now, like the bit above it that says
-            // present: adding one to them carries into the bit that is zero, and no further.
-            let differences = bucket.0[word].load(Ordering::Acquire) ^ fingerprint;
-            (differences + HALVES) & self.carries
-        });
-        let places = (a + 2 * b) + 4 * (c + 2 * d);
-        Places { bits: places, zero: self.carry }.map(move |place| index.position(bucket, place))
+        let mask = self.present | self.fingerprint();
+        let uppers = bucket.0.first_chunk().expect("a bucket has upper halves");
+        let places = halves::places_of(uppers, self.present | mix as u16 & self.fingerprint(), mask);
+        Places(places).map(move |place| index.position(bucket, place))
+    }
+
+    /// The bits of an upper half that are the fingerprint.
+    #[inline]
+    fn fingerprint(&self) -> u16 {
+        self.present - 1
     }
 
     /// Returns the upper half of an entry.
     fn upper(&self, mix: u64, position: Position) -> u16 {
-        let present = self.fingerprint + 1;
-        (u64::from(position >> 16) << (self.carry + 1) | present | !mix & self.fingerprint) as u16
+        let position = position >> 16 << self.position_from;
+        position as u16 | self.present | mix as u16 & self.fingerprint()
     }
 
     /// Returns the position in an entry.
     #[inline]
     fn position(&self, bucket: Bucket<'_>, place: Place) -> Position {
-        let lower = Position::from(bucket.lower(place));
-        if self.is_wide {
-            Position::from(bucket.upper(place)) >> (self.carry + 1) << 16 | lower
-        } else {
-            lower
-        }
+        let lower = bucket.lower(place);
+        if self.position_from == 16 { lower } else { bucket.upper(place) >> self.position_from << 16 | lower }
     }
 }
 
@@ -227,32 +213,27 @@ impl<'a> Index<'a> {
 struct Bucket<'a>(&'a [AtomicU64; BUCKET_WORDS]);
 
 impl Bucket<'_> {
-    /// Returns a half of the entry at `place`: it lies `further` words behind the upper one.
-    #[inline]
-    fn half(self, place: Place, further: usize) -> u16 {
-        (self.0[place.word() + further].load(Ordering::Acquire) >> place.shift()) as u16
-    }
-
+    /// Changes a half of the entry at `place`: it lies `further` words behind the upper one.
     fn set_half(self, place: Place, further: usize, half: u16) {
-        let word = &self.0[place.word() + further];
-        let kept = word.load(Ordering::Relaxed) & !(u64::from(u16::MAX) << place.shift());
-        word.store(kept | u64::from(half) << place.shift(), Ordering::Release);
+        let (word, shift) = (&self.0[place.0 / 4 + further], place.0 % 4 * 16);
+        let kept = word.load(Ordering::Relaxed) & !(u64::from(u16::MAX) << shift);
+        word.store(kept | u64::from(half) << shift, Ordering::Release);
     }
 
     #[inline]
-    fn upper(self, place: Place) -> u16 {
-        self.half(place, 0)
+    fn upper(self, place: Place) -> u32 {
+        halves::half_at::<0, BUCKET_WORDS>(self.0, place.0)
     }
 
     #[inline]
-    fn lower(self, place: Place) -> u16 {
-        self.half(place, UPPER_WORDS)
+    fn lower(self, place: Place) -> u32 {
+        halves::half_at::<{ halves::PLACES }, BUCKET_WORDS>(self.0, place.0)
     }
 
     /// Returns the number of keys that had to go on to the next bucket: the lower half of the sixteenth place.
     #[inline]
     fn passed_by(self) -> u16 {
-        self.lower(Place::SIXTEENTH)
+        self.lower(Place::SIXTEENTH) as u16
     }
 
     fn set_passed_by(self, count: u16) {
@@ -260,35 +241,22 @@ impl Bucket<'_> {
     }
 }
 
-/// Where in a bucket the halves of an entry are: the first bit of the half in its word, plus the number of the word.
+/// The number of an entry in its bucket.
 #[derive(Clone, Copy)]
 struct Place(usize);
 
 impl Place {
     /// No entry is there, and its upper half stays zero.
-    const SIXTEENTH: Self = Self(48 + UPPER_WORDS - 1);
-
-    #[inline]
-    fn word(self) -> usize {
-        self.0 % UPPER_WORDS
-    }
-
-    #[inline]
-    fn shift(self) -> usize {
-        self.0 & !15
-    }
+    const SIXTEENTH: Self = Self(halves::PLACES - 1);
 }
 
-/// A set of places: bits, and which of them is place zero.
-struct Places {
-    bits: u64,
-    zero: u32,
-}
+/// A set of places, as bits.
+struct Places(u32);
 
 impl Places {
     /// The places of entries.
     const fn all() -> Self {
-        Self { bits: ((HALVES << UPPER_WORDS) - HALVES) & !(1 << Place::SIXTEENTH.0), zero: 0 }
+        Self((1 << Place::SIXTEENTH.0) - 1)
     }
 }
 
@@ -297,17 +265,17 @@ impl Iterator for Places {
 
     #[inline]
     fn next(&mut self) -> Option<Place> {
-        let bit = self.bits.trailing_zeros();
-        (self.bits != 0).then(|| {
-            self.bits &= self.bits - 1;
-            Place((bit - self.zero) as usize)
+        let place = Place(self.0.trailing_zeros() as usize);
+        (self.0 != 0).then(|| {
+            self.0 &= self.0 - 1;
+            place
         })
     }
 }
 
 const _: () = assert!(
-    // The word is the last two bits of a place, and a fingerprint is worth its name in the largest table.
-    UPPER_WORDS == 4 && CAPACITY_MAX <= 1 << (16 + 16 - 8 - 2)
+    // Two halves for each entry, and a fingerprint that is worth its name in the largest table.
+    BUCKET_WORDS == 2 * UPPER_WORDS && CAPACITY_MAX <= 1 << (16 + 16 - 9 - 1)
 );
 
 #[cfg(all(test, not(popmap_loom)))]
@@ -362,10 +330,10 @@ mod tests {
     fn a_fingerprint_matches_itself_only() {
         let words = storage(1);
         let index = Index::new(&words, 1 << 16);
-        for mix in [0, 1, 0x3ff, 0x400, 0x7ff] {
+        for mix in [0, 1, 0x3ff, 0x400, 0x7fff] {
             index.enter(mix, 77);
             let matching: Vec<_> =
-                (0..1 << 11).filter(|&other| index.guess(other) == Guess::At(77)).collect();
+                (0..1 << 15).filter(|&other| index.guess(other) == Guess::At(77)).collect();
             assert_eq!(matching, [mix]);
             index.leave(mix, 77);
         }

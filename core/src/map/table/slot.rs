@@ -8,12 +8,15 @@ use crate::atomic::{AtomicU64, Ordering, fence};
 use crate::limits::VALUE_DEFAULT;
 use crate::map::layout::SLOT_WORDS;
 
-/// The state of a slot in one word: `busy:1 | log position:31 | time:32`.
+/// The state of a slot in one word: `live:1 | busy:1 | log position:30 | time:32`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::map) struct Stamp(pub(in crate::map::table) u64);
 
-pub(super) const BUSY: u64 = 1 << 63;
-const POSITION_MASK: u64 = (1 << 31) - 1;
+/// A value is there, and the writer is not: neither a tombstone nor nothing.
+pub(super) const LIVE: u64 = 1 << 63;
+/// The writer is there.
+pub(super) const BUSY: u64 = 1 << 62;
+const POSITION_MASK: u64 = (1 << 30) - 1;
 /// Nanoseconds in a unit of a stamp's time are 2^24: 16.8 ms, and 2.3 years before it wraps.
 pub(super) const TIME_SHIFT: u32 = 24;
 
@@ -23,7 +26,7 @@ impl Stamp {
         Self((position & POSITION_MASK) << 32 | now_ns >> TIME_SHIFT & u64::from(u32::MAX))
     }
 
-    /// Returns how many positions of the change log lie between this one and `head`, which is less than 2^31 further.
+    /// Returns how many positions of the change log lie between this one and `head`, which is less than 2^30 further.
     #[inline]
     pub fn steps_to(self, head: u64) -> u32 {
         (head.wrapping_sub(self.0 >> 32) & POSITION_MASK) as u32
@@ -31,7 +34,13 @@ impl Stamp {
 
     #[inline]
     pub fn moved_to(self, position: u64) -> Self {
-        Self((position & POSITION_MASK) << 32 | self.0 & u64::from(u32::MAX))
+        Self((position & POSITION_MASK) << 32 | self.0 & (LIVE | u64::from(u32::MAX)))
+    }
+
+    /// Returns the state after the write of a value, or of a tombstone.
+    #[inline]
+    pub(super) fn of(self, is_tombstone: bool) -> Self {
+        Self(self.0 | u64::from(!is_tombstone) << LIVE.trailing_zeros())
     }
 
     /// Nanoseconds between the change and `now_ns`, in steps of 16.8 ms.
@@ -124,7 +133,7 @@ pub(super) fn key_words(slot: &[AtomicU64; SLOT_WORDS]) -> [u64; 2] {
 #[inline]
 pub(super) fn lock(slot: &[AtomicU64; SLOT_WORDS]) {
     let stamp = slot[0].load(Ordering::Relaxed);
-    slot[0].store(stamp | BUSY, Ordering::Relaxed);
+    slot[0].store(stamp & !LIVE | BUSY, Ordering::Relaxed);
     fence(Ordering::Release);
 }
 
