@@ -184,7 +184,10 @@ fn a_refused_record_keeps_the_version_where_it_is() {
         assert_eq!(*map.version(), version);
         assert_eq!(map.stats().records_refused, round);
         assert_eq!(map.inspect(key(0)).expect("overwritten").dot.slot, PEER);
-        assert_eq!(map.poll_event(), (round == 1).then_some(Event::Full));
+        // Who owns the key that was overwritten is none of this test's business.
+        let told = std::iter::from_fn(|| map.poll_event());
+        let told: Vec<_> = told.filter(|event| !matches!(event, Event::Superseded { .. })).collect();
+        assert_eq!(told, [Event::Full][..usize::from(round == 1)]);
         // A packet that brings nothing new resolves nothing.
         assert!(!take(&mut map, &fits).refused);
     }

@@ -37,7 +37,7 @@ impl<const N: usize> Map<'_, N> {
         checkpoints.copy_from_slice(self.checkpoints.held);
         Ok(Map {
             table,
-            log: ChangeLog::at(ring, self.log.ends),
+            log: ChangeLog::at(ring, self.log.places(), self.log.ends),
             checkpoints: Checkpoints { held: checkpoints, positions: self.checkpoints.positions },
             peer_versions,
             state: self.state.clone(),
@@ -52,15 +52,13 @@ impl<const N: usize> Map<'_, N> {
     }
 
     /// Feeds everything that decides how this replica behaves to `hasher`, for model checks: replicas that hash alike
-    /// do alike. Where a record lies in the table, the counters and the waiting events are left out.
+    /// do alike. The counters and the waiting events are left out.
     pub fn hash_state(&self, hasher: &mut impl Hasher) {
         self.state.hash(hasher);
-        self.log.ends.hash(hasher);
         self.fresh.lost().hash(hasher);
-        for (position, at, _) in self.log.walk(&self.table, 0, self.log.head()) {
-            position.hash(hasher);
-            self.table.record(at).for_each(|word| word.hash(hasher));
-        }
+        self.log.hash_changes(&self.table, hasher);
+        // Scans walk the table in the order of its places.
+        self.table.hash_places(hasher);
         self.peer_versions.iter().for_each(|version| version.hash(hasher));
         self.checkpoints.iter().for_each(|checkpoint| checkpoint.hash(hasher));
     }
