@@ -198,3 +198,6 @@ pub(super) struct Steps {
     places: u64,
     entries: u64,
 }
+
+#[cfg(all(test, not(popmap_loom)))]
+mod tests;
