@@ -246,11 +246,14 @@ impl<'a, const N: usize> Map<'a, N> {
             }
             // In a large table each step of a lookup is a cache miss. A batch goes through the steps together, so that
             // the misses overlap.
+            let is_new = |n: usize| new >> n & 1 != 0;
             let mut pending = [Pending { mix: 0, guess: NOWHERE }; MERGE_BATCH];
-            for n in ones(new) {
-                let mix = batch.get(n).key().mix();
-                self.table.touch(mix);
-                pending[n].mix = mix;
+            for (n, record) in batch.iter().enumerate() {
+                if is_new(n) {
+                    let mix = record.key().mix();
+                    self.table.touch(mix);
+                    pending[n % MERGE_BATCH].mix = mix;
+                }
             }
             for n in ones(new) {
                 if let Guess::At(at) = self.table.guess(pending[n].mix) {
@@ -258,15 +261,16 @@ impl<'a, const N: usize> Map<'a, N> {
                     pending[n].guess = at;
                 }
             }
-            for n in ones(new) {
-                let (record, Pending { mix, guess }) = (batch.get(n), pending[n]);
-                if self.merge_next(&record, guess) {
+            for (n, record) in batch.iter().enumerate() {
+                if !is_new(n) {
+                    continue;
+                }
+                if self.merge_next(&record, pending[n % MERGE_BATCH].guess) {
                     applied += 1;
                     continue;
                 }
                 // Looked up anew: a key that was absent may have been inserted by a record before it.
-                let found = self.table.find_entry(record.key(), mix);
-                match self.merge_at(found, mix, &record, sender) {
+                match self.merge_nth(&batch, n, sender) {
                     Merged::Applied => applied += 1,
                     Merged::Kept => {}
                     Merged::Refused => room = false,
@@ -294,6 +298,13 @@ impl<'a, const N: usize> Map<'a, N> {
             // Only a collected tombstone makes room again.
             self.state.full = true;
         }
+    }
+
+    /// Merges one of the records of a packet. Made anew here, so that there is none in memory for this call's sake where
+    /// there is nothing to look up.
+    #[inline(never)]
+    fn merge_nth(&mut self, records: &Records<'_>, n: usize, sender: &VersionVector<N>) -> Merged {
+        self.merge(&records.get(n), sender)
     }
 
     /// Merges one record whether the version covers it or not (R1). `sender` is what its sender accounts for.
