@@ -60,5 +60,7 @@ fn the_script_knows_every_target() {
     let script = fs::read_to_string(script).expect("the script");
     let names = TARGETS.map(|target| target.name).join(" ");
     assert!(script.contains(&format!("readonly targets=({names})")));
-    TARGETS.iter().for_each(|target| assert!(script.contains(&format!("[{}]=", target.name)), "{}", target.name));
+    TARGETS
+        .iter()
+        .for_each(|target| assert!(script.contains(&format!("[{}]=", target.name)), "{}", target.name));
 }

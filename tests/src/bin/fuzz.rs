@@ -10,7 +10,9 @@
 use popmap_tests::fuzz::{Target, target};
 
 const TARGET: Target = match option_env!("POPMAP_FUZZ_TARGET") {
-    Some(name) => target(name).expect("POPMAP_FUZZ_TARGET names no target: see TARGETS in tests/src/fuzz/mod.rs"),
+    Some(name) => {
+        target(name).expect("POPMAP_FUZZ_TARGET names no target: see TARGETS in tests/src/fuzz/mod.rs")
+    }
     None => panic!("POPMAP_FUZZ_TARGET is to name a target: .ci/fuzz sets it"),
 };
 

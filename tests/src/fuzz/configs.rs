@@ -58,7 +58,8 @@ fn span(bytes: &mut Bytes<'_>, usual: Duration) -> Duration {
 
 fn node_config(bytes: &mut Bytes<'_>) -> Config {
     let life = Life { generation: word(bytes) as u32, id: word(bytes) };
-    let value_len = if bytes.once_in(8) { word(bytes) as u16 } else { bytes.pick(&[0, 1, 8, 12, VALUE_MAX as u16]) };
+    let value_len =
+        if bytes.once_in(8) { word(bytes) as u16 } else { bytes.pick(&[0, 1, 8, 12, VALUE_MAX as u16]) };
     let shape = Shape { schema: 7, value_len };
     let slot = Slot::at(bytes.below(64) % if bytes.once_in(16) { 64 } else { 3 });
     let capacity = if bytes.once_in(8) { word(bytes) as usize } else { bytes.below(20) };
@@ -105,12 +106,16 @@ fn node(bytes: &mut Bytes<'_>, storage: &mut [u64], frame: &mut [u8]) {
     let config = node_config(bytes);
     let start = Instant(word(bytes));
     let built = Node::<3>::new(start, storage, &config);
-    let Ok(mut node) = built else {
-        assert_named(&built.err().expect("refused").to_string(), &config);
-        assert!(storage.iter().all(|word| *word == 0), "storage that was refused is as it was");
-        return;
+    assert_eq!(built.is_ok(), is_allowed(&config), "{config:?}");
+    let mut node = match built {
+        Ok(node) => node,
+        Err(why) => {
+            assert_named(&why.to_string(), &config);
+            assert!(storage.iter().all(|word| *word == 0), "storage that was refused is as it was");
+            return;
+        }
     };
-    assert!(node.map().len() == 0 && node.map().capacity() == config.capacity);
+    assert!(node.map().is_empty() && node.map().capacity() == config.capacity);
     let (key, value) = (Key([7; 16]), [9; VALUE_MAX]);
     let value = &value[..usize::from(config.shape.value_len)];
     let mut now = start;
@@ -127,20 +132,53 @@ fn node(bytes: &mut Bytes<'_>, storage: &mut [u64], frame: &mut [u8]) {
     storage.fill(0);
 }
 
+/// Whether a node can be built: by what the fields' documentation says is possible.
+fn is_allowed(config: &Config) -> bool {
+    let Config { slot, configured, life, capacity, shape, payload, budget_bytes, .. } = *config;
+    let SyncConfig { exchange, exchange_idle, exchange_equal, retry, pull_pause, window, .. } = config.sync;
+    let swim = config.swim.unwrap_or(SwimConfig::DEFAULT);
+    let spans = [
+        config.repair,
+        config.budget_interval,
+        exchange,
+        exchange_idle,
+        exchange_equal,
+        retry,
+        pull_pause,
+        swim.period,
+        swim.gossip,
+        swim.retry_dead,
+    ];
+    slot.index() < 3
+        && configured.contains(slot)
+        && life.id != 0
+        && (1..=1 << 22).contains(&capacity)
+        && usize::from(shape.value_len) <= VALUE_MAX
+        && Node::<3>::words(config) <= WORDS
+        && (1_200..=8_952).contains(&payload)
+        && budget_bytes as usize >= payload
+        && window > 0
+        && !spans.contains(&Duration::ZERO)
+}
+
 /// A refusal starts with a field and says what was given.
 fn assert_named(said: &str, config: &Config) {
     let (field, rest) = said.split_once(": ").expect("a field and what is wrong with it");
-    assert!(!field.is_empty() && field.bytes().all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte)));
+    assert!(
+        !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte))
+    );
     assert!(rest.len() > 10, "{said}: {config:?}");
 }
 
 fn encap(bytes: &mut Bytes<'_>, frame: &mut [u8]) {
     let config = encap_config(bytes);
-    let mac = if bytes.once_in(8) { Mac(std::array::from_fn(|_| bytes.byte())) } else { Mac([2, 0, 0, 0, 0, 2]) };
+    let mac =
+        if bytes.once_in(8) { Mac(std::array::from_fn(|_| bytes.byte())) } else { Mac([2, 0, 0, 0, 0, 2]) };
     let mut encap = match Encap::new(mac, &config) {
         Ok(encap) => encap,
         Err(why) => {
-            let (field, rest) = why.to_string().split_once(": ").map(|(a, b)| (a.len(), b.len())).expect("a field");
+            let (field, rest) =
+                why.to_string().split_once(": ").map(|(a, b)| (a.len(), b.len())).expect("a field");
             assert!(field > 2 && rest > 5, "{why}");
             return;
         }

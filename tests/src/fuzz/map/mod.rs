@@ -233,7 +233,9 @@ impl World<'_, '_> {
             let counter = match (author, counter) {
                 (Some((_, from, to)), any) => (from + 1 + u64::from(any & 7)).min(to),
                 // Of ours, only what we wrote ourselves: covered, so skipped.
-                (None, any) if slot == ME => self.model.version[ME.index()].saturating_sub(u64::from(any & 7)),
+                (None, any) if slot == ME => {
+                    self.model.version[ME.index()].saturating_sub(u64::from(any & 7))
+                }
                 (None, 0..0x80) => ahead,
                 (None, any) => 3 << 32 | u64::from(any & 0x1f),
             };
@@ -411,7 +413,10 @@ impl World<'_, '_> {
         let mut records = reader.records();
         while let Some((key, meta)) = records.next_into(&mut value) {
             let n = (0..KEYS).find(|&n| model::key(n) == key).expect("a key of ours");
-            assert_eq!((self.model.value(n), self.model.held(n).map(|held| held.dot)), (Some(value), Some(meta.dot)));
+            assert_eq!(
+                (self.model.value(n), self.model.held(n).map(|held| held.dot)),
+                (Some(value), Some(meta.dot))
+            );
             live -= 1;
         }
         assert_eq!((live, records.skipped()), (0, 0));
@@ -431,8 +436,13 @@ fn peer(choice: u8) -> Slot {
 pub fn seeds() -> Vec<Vec<u8>> {
     let mixed: Vec<u8> = (0..=255u8).collect();
     // Deletes that everybody hears of, and time to collect them: push, remove, version, ping, sweep.
-    let collect: Vec<u8> = (0..30u8).flat_map(|n| [1 << 5 | 1 << 3 | 7, n, n, n & 1, 0, 1, 6 << 5 | 3 << 3 | 7, 0, n & 1, 0, 1]).collect();
-    [0, 1].into_iter().flat_map(|first| [&mixed, &collect].map(|script| [&[first][..], script].concat())).collect()
+    let collect: Vec<u8> = (0..30u8)
+        .flat_map(|n| [1 << 5 | 1 << 3 | 7, n, n, n & 1, 0, 1, 6 << 5 | 3 << 3 | 7, 0, n & 1, 0, 1])
+        .collect();
+    [0, 1]
+        .into_iter()
+        .flat_map(|first| [&mixed, &collect].map(|script| [&[first][..], script].concat()))
+        .collect()
 }
 
 #[cfg(test)]

@@ -26,8 +26,7 @@ const RECORD: usize = 40;
 
 /// Returns the `n`-th key.
 pub fn key(n: usize) -> Key {
-    static ALL: LazyLock<[Key; KEYS]> =
-        LazyLock::new(|| std::array::from_fn(|n| Key::from_name(&[n as u8])));
+    static ALL: LazyLock<[Key; KEYS]> = LazyLock::new(|| std::array::from_fn(|n| Key::from_name(&[n as u8])));
     ALL[n % KEYS]
 }
 
@@ -291,7 +290,14 @@ impl Model {
         }
     }
 
-    pub fn delta(&mut self, from: Slot, version: &[u64; N], floor: u32, batch: &Batch, outcome: &DeltaOutcome) {
+    pub fn delta(
+        &mut self,
+        from: Slot,
+        version: &[u64; N],
+        floor: u32,
+        batch: &Batch,
+        outcome: &DeltaOutcome,
+    ) {
         self.told(from, version, floor);
         let fits = self.merge(batch);
         assert_eq!(outcome.refused, !fits);
@@ -374,7 +380,10 @@ impl Model {
         }
         self.version[ME.index()] = map.version().get(ME);
         let newest = self.table.iter().flatten().filter(|(entry, _)| entry.dot.slot == ME);
-        assert!(written == 0 || newest.map(|(entry, _)| entry.dot.counter).max() == Some(self.version[ME.index()]));
+        assert!(
+            written == 0
+                || newest.map(|(entry, _)| entry.dot.counter).max() == Some(self.version[ME.index()])
+        );
     }
 
     /// A tombstone has left: it may (R2).

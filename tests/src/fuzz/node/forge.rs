@@ -16,8 +16,7 @@ pub const KEYS: usize = 16;
 
 /// Returns the `n`-th key.
 pub fn key(n: usize) -> Key {
-    static ALL: LazyLock<[Key; KEYS]> =
-        LazyLock::new(|| std::array::from_fn(|n| Key::from_name(&[n as u8])));
+    static ALL: LazyLock<[Key; KEYS]> = LazyLock::new(|| std::array::from_fn(|n| Key::from_name(&[n as u8])));
     ALL[n % KEYS]
 }
 
@@ -35,7 +34,8 @@ pub fn forge(bytes: &mut Bytes<'_>, node: &Node<'_, N>, question: u64, frame: &m
     let mut forger = Forger { bytes, node, question, frame };
     let kind = Kind::ALL[forger.bytes.below(Kind::ALL.len())];
     let who = forger.bytes.byte();
-    let slot = [PEER, Slot::at(2), PEER, Slot::at(2), PEER, Slot::at(2), ME, Slot::at(3)][usize::from(who & 7)];
+    let slot =
+        [PEER, Slot::at(2), PEER, Slot::at(2), PEER, Slot::at(2), ME, Slot::at(3)][usize::from(who & 7)];
     let life = forger.life(slot, who >> 3 & 7);
     let ours = node.map().life().id;
     let to_life = [ours, ours, 0, life.id][usize::from(who >> 6)];
@@ -217,7 +217,8 @@ impl Forger<'_, '_, '_, '_> {
         let floor = self.small();
         let count = self.bytes.below(4);
         // A range that records fit in, as often as not.
-        let (from_counter, to) = if self.bytes.once_in(2) { (a.min(b), u64::MAX >> 1) } else { (a.min(b), a.max(b)) };
+        let (from_counter, to) =
+            if self.bytes.once_in(2) { (a.min(b), u64::MAX >> 1) } else { (a.min(b), a.max(b)) };
         self.shape(count);
         self.words(&[from_counter, to.max(from_counter)]);
         self.frame.half(floor);

@@ -102,7 +102,8 @@ fn play(bytes: &mut Bytes<'_>, room: &mut Room) -> (usize, usize) {
     let theirs = Node::new(Instant::ZERO, theirs, &peers).expect("a valid configuration");
     let mut world = World {
         watch: Watch::new(&ours),
-        nodes: [ours, theirs],
+        ours,
+        theirs,
         now: Instant::ZERO,
         has_swim: scene & 8 == 0,
         frame,
@@ -122,13 +123,14 @@ fn play(bytes: &mut Bytes<'_>, room: &mut Room) -> (usize, usize) {
         packets += 1;
     }
     world.drain();
-    world.watch.finish(&world.nodes[0]);
+    world.watch.finish(&world.ours);
     world.watch.tally()
 }
 
 struct World<'r, 'a> {
-    /// The one that is watched, and its peer.
-    nodes: [Node<'a, N>; 2],
+    /// The one that is watched.
+    ours: Node<'a, N>,
+    theirs: Node<'a, N>,
     watch: Watch,
     now: Instant,
     has_swim: bool,
@@ -142,8 +144,7 @@ struct World<'r, 'a> {
 impl World<'_, '_> {
     fn begin(&mut self, scene: u8) {
         self.kept.iter_mut().for_each(|kept| kept.truncate(0));
-        let [ours, theirs] = &mut self.nodes;
-        for node in [ours, theirs] {
+        for node in [&mut self.ours, &mut self.theirs] {
             if self.has_swim {
                 let seeds = [Address([1; 24]), Address([2; 24])];
                 node.join(self.now, if scene & 32 == 0 { &seeds } else { &[] });
@@ -172,14 +173,14 @@ impl World<'_, '_> {
         };
         // Beyond this there is no room for a timer.
         self.now = self.now.min(Instant(1 << 63));
-        for node in &mut self.nodes {
+        for node in [&mut self.ours, &mut self.theirs] {
             node.handle_timeout(self.now);
         }
     }
 
     /// Does something at the node itself.
     fn act(&mut self, what: u8, bytes: &mut Bytes<'_>) {
-        let (now, ours) = (self.now, &mut self.nodes[0]);
+        let (now, ours) = (self.now, &mut self.ours);
         match what {
             0 => {}
             1 => {
@@ -189,10 +190,10 @@ impl World<'_, '_> {
             2 => self.watch.remove(ours, now, key(bytes.below(KEYS))),
             _ => match bytes.byte() {
                 0..0x60 => {
-                    let _ = self.nodes[1].put(now, key(bytes.below(KEYS)), &[bytes.byte(); 12]);
+                    let _ = self.theirs.put(now, key(bytes.below(KEYS)), &[bytes.byte(); 12]);
                 }
                 0x60..0x80 => {
-                    let _ = self.nodes[1].remove(now, key(bytes.below(KEYS)));
+                    let _ = self.theirs.remove(now, key(bytes.below(KEYS)));
                 }
                 live @ 0x80..0xc0 if !self.has_swim => ours.set_live(SlotSet::from_bits(live.into())),
                 0x80..0xf8 => ours.set_meta(now, Meta::weighted(u16::from(bytes.byte()) << 8)),
@@ -203,7 +204,7 @@ impl World<'_, '_> {
 
     /// Takes all that the node wants to send, and carries to its peer what is for that one.
     fn drain(&mut self) {
-        let [ours, theirs] = &mut self.nodes;
+        let (ours, theirs) = (&mut self.ours, &mut self.theirs);
         // What is found out while it is polled may be worth telling at once: asked again, it rests.
         for _ in 0..3 {
             let mut sent = 0;
@@ -229,7 +230,7 @@ impl World<'_, '_> {
 
     /// Makes the packet that is next.
     fn next_packet(&mut self, source: u8, bytes: &mut Bytes<'_>) {
-        let [ours, theirs] = &mut self.nodes;
+        let (ours, theirs) = (&mut self.ours, &mut self.theirs);
         match source {
             0 | 1 => match theirs.poll_transmit(self.now, self.out) {
                 Some(transmit) => self.frame.copy(&self.out[..transmit.len]),
@@ -251,7 +252,7 @@ impl World<'_, '_> {
 
     fn hand_over(&mut self) {
         let from = Address([1; 24]);
-        self.watch.hand_over(&mut self.nodes[0], self.now, from, self.frame.bytes());
+        self.watch.hand_over(&mut self.ours, self.now, from, self.frame.bytes());
         self.kept[self.next_kept].clone_from(self.frame);
         self.next_kept = (self.next_kept + 1) % KEPT;
     }
@@ -280,7 +281,8 @@ fn damage(bytes: &mut Bytes<'_>, frame: &mut Frame) {
 /// Returns scripts that get far, each as an input.
 pub fn seeds() -> Vec<Vec<u8>> {
     // A calm life: a peer's packets, some time, some writes; then each source and each step of time once.
-    let calm: Vec<u8> = (0..40u8).flat_map(|n| [[2, 3, 1][usize::from(n % 3)] << 5 | n % 4 << 3, n, n]).collect();
+    let calm: Vec<u8> =
+        (0..40u8).flat_map(|n| [[2, 3, 1][usize::from(n % 3)] << 5 | (n % 4) << 3, n, n]).collect();
     let mixed: Vec<u8> = (0..=255u8).collect();
     let scenes = (0..64u8).step_by(5);
     scenes.flat_map(|scene| [&calm, &mixed].map(|script| [&[scene][..], script].concat())).collect()

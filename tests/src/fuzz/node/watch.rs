@@ -211,7 +211,10 @@ impl Watch {
         assert!(live.contains(ME) && live.difference(CONFIGURED).is_empty());
         if let (Some(own), Some(was)) = (node.member(ME), self.own) {
             let may_leave = self.left || now.phase == Phase::Fenced;
-            assert!(own.state == State::Alive || own.state == State::Left && may_leave, "only we say what we are");
+            assert!(
+                own.state == State::Alive || own.state == State::Left && may_leave,
+                "only we say what we are"
+            );
             assert!((own.life, own.incarnation) >= (was.life, was.incarnation));
             assert_eq!((own.life.id, own.address), (MY_LIFE, was.address));
         }
@@ -226,7 +229,9 @@ impl Watch {
             let key = key(n);
             let now = node.map().inspect(key);
             match (*was, now) {
-                (Some(was), Some(now)) => assert!(rank(key, &was) <= rank(key, &now), "{key:?} fell from {was:?}"),
+                (Some(was), Some(now)) => {
+                    assert!(rank(key, &was) <= rank(key, &now), "{key:?} fell from {was:?}");
+                }
                 (Some(was), None) => assert!(was.tombstone, "{key:?} is gone: {was:?}"),
                 (None, _) => {}
             }

@@ -3,8 +3,8 @@
 //! Knows the documented layout and the views' accessors.
 
 use popmap_core::wire::{
-    Body, Delta, Digest, Envelope, HEADER, Kind, Members, Probe, Push, Records, Repair, Sparse, VERSION, flag,
-    seal,
+    Body, Delta, Digest, Envelope, HEADER, Kind, Members, Probe, Push, Records, Repair, Sparse, VERSION,
+    flag, seal,
 };
 use popmap_core::{Shape, Slot};
 
@@ -77,7 +77,10 @@ fn body(bytes: &[u8], kind: Kind, body: &Body<'_>, shape: &Shape) {
             Kind::Version
         }
         Body::Delta(Delta { fixed, records, version }) => {
-            assert_eq!([8, 16, 24].map(|at| number::<8>(bytes, at)), [fixed.from.get(), fixed.to.get(), fixed.head.get()]);
+            assert_eq!(
+                [8, 16, 24].map(|at| number::<8>(bytes, at)),
+                [fixed.from.get(), fixed.to.get(), fixed.head.get()]
+            );
             let small = [fixed.floor.get(), fixed.flags.get()].map(u64::from);
             assert_eq!(small, [number::<4>(bytes, 32), number::<4>(bytes, 36)]);
             sparse(self::records(bytes, 40, records, shape), *version);
@@ -97,7 +100,10 @@ fn body(bytes: &[u8], kind: Kind, body: &Body<'_>, shape: &Shape) {
             Kind::Digest
         }
         Body::Repair(Repair { fixed, records }) => {
-            assert_eq!([8, 16, 24].map(|at| number::<8>(bytes, at)), [fixed.question.get(), fixed.from.get(), fixed.to.get()]);
+            assert_eq!(
+                [8, 16, 24].map(|at| number::<8>(bytes, at)),
+                [fixed.question.get(), fixed.from.get(), fixed.to.get()]
+            );
             assert_eq!(u64::from(fixed.flags.get()), number::<4>(bytes, 32));
             self::records(bytes, 40, records, shape);
             Kind::Repair
@@ -118,7 +124,10 @@ fn body(bytes: &[u8], kind: Kind, body: &Body<'_>, shape: &Shape) {
             Kind::HistoryAnswer
         }
         Body::LifeNotice(notice) => {
-            assert_eq!((u64::from(notice.life.generation), notice.slot.get()), (number::<4>(bytes, 0), bytes[4]));
+            assert_eq!(
+                (u64::from(notice.life.generation), notice.slot.get()),
+                (number::<4>(bytes, 0), bytes[4])
+            );
             assert_eq!([8].map(|at| number::<8>(bytes, at)), [notice.life.id]);
             Kind::LifeNotice
         }
