@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 
 use popmap_core::time::{Duration, Instant};
-use popmap_core::{Address, Config, Life, Meta, Node, Shape, Slot, SlotSet};
+use popmap_core::{Address, Config, Life, Meta, Node, Shape, Slot, SlotSet, Stats};
 
 use super::bytes::Bytes;
 use super::frame::{Frame, ROOM};
@@ -82,8 +82,8 @@ pub fn run(input: &[u8]) {
     });
 }
 
-/// Plays a script; returns how many packets were taken, and how many rejected.
-fn play(bytes: &mut Bytes<'_>, room: &mut Room) -> (usize, usize) {
+/// Plays a script; returns what the node counted.
+fn play(bytes: &mut Bytes<'_>, room: &mut Room) -> Stats {
     let Room { storage: [ours, theirs], frame, kept, out } = room;
     ours.fill(0);
     theirs.fill(0);
@@ -124,7 +124,7 @@ fn play(bytes: &mut Bytes<'_>, room: &mut Room) -> (usize, usize) {
     }
     world.drain();
     world.watch.finish(&world.ours);
-    world.watch.tally()
+    world.ours.stats()
 }
 
 struct World<'r, 'a> {
@@ -290,22 +290,40 @@ pub fn seeds() -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use popmap_core::rng::Rng;
+    use popmap_core::wire::Kind;
+    use popmap_core::{Reject, rng::Rng};
 
     use super::*;
 
-    /// Scripts at random: both fates of a packet are common, or the checks mean little.
+    /// Scripts at random come everywhere: packets of every kind are taken and for every reason rejected, and the rarer
+    /// works of a map are done.
     #[test]
-    fn packets_are_taken_and_rejected() {
+    fn scripts_come_everywhere() {
         let mut rng = Rng::new(7);
-        let (mut taken, mut rejected) = (0, 0);
-        for _ in 0..300 {
-            let script: Vec<u8> = (0..300).map(|_| rng.next_u64() as u8).collect();
-            let tally = THE_ROOM.with_borrow_mut(|room| play(&mut Bytes::new(&script), room));
-            assert!(tally.0 + tally.1 >= PACKETS);
-            taken += tally.0;
-            rejected += tally.1;
+        let (mut taken, mut rejected) = ([0; Kind::ALL.len()], [0; Reject::ALL.len()]);
+        let mut works = [0; 9];
+        for _ in 0..3_000 {
+            let script: Vec<u8> = (0..400).map(|_| rng.next_u64() as u8).collect();
+            let stats = THE_ROOM.with_borrow_mut(|room| play(&mut Bytes::new(&script), room));
+            taken.iter_mut().zip(stats.received).for_each(|(sum, count)| *sum += count);
+            rejected.iter_mut().zip(stats.rejected).for_each(|(sum, count)| *sum += count);
+            let map = stats.map;
+            let done = [
+                map.commits,
+                map.tombstones_collected,
+                map.orphans_rewritten,
+                map.reasserted,
+                map.redotted,
+                map.reports_rewritten,
+                map.reports_buried,
+                map.mends_unknown + map.mends_started_unmet + map.mends_slot_conflict,
+                stats.swim.refutations,
+            ];
+            works.iter_mut().zip(done).for_each(|(sum, count)| *sum += count);
         }
-        assert!(taken > 4_000 && rejected > 4_000, "{taken} taken, {rejected} rejected");
+        let seen = format!("taken {taken:?}, rejected {rejected:?}, works {works:?}");
+        assert!(taken.iter().all(|count| *count > 100), "{seen}");
+        assert!(rejected.iter().all(|count| *count > 0), "{seen}");
+        assert!(works.iter().all(|count| *count > 0), "{seen}");
     }
 }

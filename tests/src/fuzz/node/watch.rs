@@ -78,8 +78,7 @@ pub struct Watch {
     number: u64,
     /// The last repair question that it asked.
     question: u64,
-    taken: usize,
-    rejected: usize,
+    packets: usize,
 }
 
 impl Watch {
@@ -92,19 +91,13 @@ impl Watch {
             left: false,
             number: 0,
             question: 0,
-            taken: 0,
-            rejected: 0,
+            packets: 0,
         }
     }
 
     /// Returns the last repair question that the node asked.
     pub fn question(&self) -> u64 {
         self.question
-    }
-
-    /// Returns how many packets were taken, and how many rejected.
-    pub fn tally(&self) -> (usize, usize) {
-        (self.taken, self.rejected)
     }
 
     /// Whether the node has seen a later time than `now`.
@@ -119,7 +112,6 @@ impl Watch {
         let before = Before::of(node);
         match node.handle_packet(now, from, packet) {
             Ok(()) => {
-                self.taken += 1;
                 assert_eq!(judge(packet, CLUSTER, &SHAPE, N), Ok(()), "taken");
                 let mut stats = node.stats();
                 assert_eq!(stats.rejected, before.stats.rejected);
@@ -127,7 +119,6 @@ impl Watch {
                 assert_eq!(stats.received, before.stats.received);
             }
             Err(why) => {
-                self.rejected += 1;
                 self.assert_rejected(node, why, &before, packet);
                 if is_of_a_handler(why) {
                     // Its sender is known by now: a second time nothing at all is new.
@@ -137,7 +128,8 @@ impl Watch {
                 }
             }
         }
-        if (self.taken + self.rejected).is_multiple_of(LOOK_EVERY) {
+        self.packets += 1;
+        if self.packets.is_multiple_of(LOOK_EVERY) {
             self.look(node);
         }
     }
