@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use popmap_tests::fuzz::{TARGETS, Target, seeds, target};
 
 /// The least inputs of a corpus: fewer, and it is not the one that was kept.
-const LEAST: usize = 20;
+const LEAST: usize = 10;
 
 fn corpora() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpora")
