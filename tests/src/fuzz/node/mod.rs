@@ -88,18 +88,17 @@ fn play(bytes: &mut Bytes<'_>, room: &mut Room) -> Stats {
     ours.fill(0);
     theirs.fill(0);
     let scene = bytes.byte();
-    let mut config = config(ME, [5, 5, u32::MAX - 1, u32::MAX][usize::from(scene & 3)], {
-        CAPACITIES[usize::from(scene >> 2 & 1)]
-    });
-    let mut peers = self::config(PEER, 3, CAPACITIES[0]);
+    let generation = [5, 5, u32::MAX - 1, u32::MAX][usize::from(scene & 3)];
+    let mut our_config = config(ME, generation, CAPACITIES[usize::from(scene >> 2 & 1)]);
+    let mut their_config = config(PEER, 3, CAPACITIES[0]);
     if scene & 8 != 0 {
-        (config.swim, peers.swim) = (None, None);
+        (our_config.swim, their_config.swim) = (None, None);
     }
     if scene & 16 != 0 {
-        config.budget_bytes = PAYLOAD as u32;
+        our_config.budget_bytes = PAYLOAD as u32;
     }
-    let ours = Node::new(Instant::ZERO, ours, &config).expect("a valid configuration");
-    let theirs = Node::new(Instant::ZERO, theirs, &peers).expect("a valid configuration");
+    let ours = Node::new(Instant::ZERO, ours, &our_config).expect("a valid configuration");
+    let theirs = Node::new(Instant::ZERO, theirs, &their_config).expect("a valid configuration");
     let mut world = World {
         watch: Watch::new(&ours),
         ours,
