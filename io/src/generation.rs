@@ -69,13 +69,26 @@ impl GenerationFile {
         };
         let mut content = Vec::with_capacity(CONTENT_LIMIT_BYTES);
         file.take(CONTENT_LIMIT_BYTES as u64).read_to_end(&mut content).map_err(failed)?;
-        match parse(&content) {
+        match Self::parse(&content) {
             Some(generation) => Ok(Some(generation)),
             None => {
                 let found = content.escape_ascii().to_string();
                 Err(GenerationError::Content { path: self.path.clone(), found })
             }
         }
+    }
+
+    /// Returns the generation that a file with this content holds; `None` where the content is something else.
+    ///
+    /// Digits and nothing else, but for white space around them: `u32::from_str` alone would take a sign. A content of 64
+    /// bytes or more is no generation, whatever it starts with.
+    #[must_use]
+    pub fn parse(content: &[u8]) -> Option<u32> {
+        let digits = content.trim_ascii();
+        if content.len() >= CONTENT_LIMIT_BYTES || !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        str::from_utf8(digits).ok()?.parse().ok()
     }
 
     /// Raises the saved generation by one, to above `floor` where that is higher still, and returns it once it is
@@ -154,15 +167,6 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     File::open(directory)?.sync_all()
-}
-
-/// Digits and nothing else: `u32::from_str` alone would take a sign.
-fn parse(content: &[u8]) -> Option<u32> {
-    let digits = content.trim_ascii();
-    if content.len() == CONTENT_LIMIT_BYTES || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Why a generation could not be read or saved. Each names the path, and none ever lowers what is saved.

@@ -7,6 +7,7 @@ pub mod checker;
 pub mod cluster;
 pub mod explore;
 pub mod forge;
+pub mod fuzz;
 pub mod link;
 pub mod lives;
 pub mod members;
