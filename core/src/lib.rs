@@ -66,7 +66,7 @@
 //! - **Readers wait for nobody.** A lookup copies one record under a sequence lock, with bounded retries and an
 //!   explicit [`Lookup::Busy`].
 //! - **Unsafe code in one module**, `arch`: it calls code compiled for AVX2, AVX-512 or PCLMULQDQ where it found them,
-//!   so that one build does for all machines. The dependencies are `zerocopy` (layouts), `crc32fast` (checksums where
+//!   so that one build does for all machines, and loads of the table's index that the language has no word for. The dependencies are `zerocopy` (layouts), `crc32fast` (checksums where
 //!   `arch` has no kernel), `heapless` (bounded queues) and `twox-hash` (names to keys). `hashbrown` needs an
 //!   allocator, so it has no place in core: the table is our own.
 //!

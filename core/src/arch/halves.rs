@@ -54,13 +54,16 @@ fn shifted(word: &AtomicU64, place: usize) -> u32 {
 #[inline(always)]
 pub(crate) fn places_of(words: &[AtomicU64; WORDS], wanted: u16, mask: u16) -> u32 {
     #[cfg(all(target_arch = "x86_64", not(popmap_loom)))]
-    return sse2(words, wanted, mask);
+    // SAFETY: SSE2 is part of the baseline.
+    #[allow(unused_unsafe, reason = "newer compilers know that this is safe")]
+    return unsafe { sse2(words, wanted, mask) };
     #[cfg(not(all(target_arch = "x86_64", not(popmap_loom))))]
     word_by_word(words, wanted, mask)
 }
 
 #[cfg(all(target_arch = "x86_64", not(popmap_loom)))]
-#[inline(always)]
+#[target_feature(enable = "sse2")]
+#[inline]
 fn sse2(words: &[AtomicU64; WORDS], wanted: u16, mask: u16) -> u32 {
     use core::arch::asm;
     use core::arch::x86_64::{
@@ -83,13 +86,10 @@ fn sse2(words: &[AtomicU64; WORDS], wanted: u16, mask: u16) -> u32 {
             options(nostack, preserves_flags, readonly),
         );
     }
-    // SAFETY: SSE2 is part of the baseline.
-    #[allow(unused_unsafe, reason = "newer compilers know that this is safe")]
-    unsafe {
-        let (wanted, mask) = (_mm_set1_epi16(wanted as i16), _mm_set1_epi16(mask as i16));
-        let equal = |halves| _mm_cmpeq_epi16(_mm_and_si128(halves, mask), wanted);
-        _mm_movemask_epi8(_mm_packs_epi16(equal(low), equal(high))) as u32
-    }
+    let (wanted, mask) = (_mm_set1_epi16(wanted as i16), _mm_set1_epi16(mask as i16));
+    let low_equal = _mm_cmpeq_epi16(_mm_and_si128(low, mask), wanted);
+    let high_equal = _mm_cmpeq_epi16(_mm_and_si128(high, mask), wanted);
+    _mm_movemask_epi8(_mm_packs_epi16(low_equal, high_equal)) as u32
 }
 
 /// The same by arithmetic on words: what every CPU has, and the oracle.
@@ -103,7 +103,7 @@ fn word_by_word(words: &[AtomicU64; WORDS], wanted: u16, mask: u16) -> u32 {
     let places = words.iter().enumerate().fold(0, |places, (i, word)| {
         let differences = (word.load(Ordering::Acquire) & mask) ^ wanted;
         // The top bit of each half that differs.
-        let differ = (differences & BELOW_TOP) + BELOW_TOP | differences;
+        let differ = ((differences & BELOW_TOP) + BELOW_TOP) | differences;
         places | (!differ >> 15 & HALVES) << (WORDS * i)
     });
     // The bits of a half are those of the words; the sum in the top half has those of half 0 lowest, and none carries.
