@@ -6,6 +6,7 @@ use core::hash::{Hash, Hasher};
 use super::checkpoint::Checkpoints;
 use super::log::ChangeLog;
 use super::repair::record_hash;
+use super::table::{Mark, Position};
 use super::{Events, Map, MapError, MapStats, Parts};
 use crate::clock::Dot;
 use crate::id::Key;
@@ -68,12 +69,23 @@ impl<const N: usize> Map<'_, N> {
     /// Returns what stands at `key`, a tombstone too, or `None` when nothing does.
     pub fn inspect(&self, key: Key) -> Option<Held> {
         let at = self.table.find(key, key.mix())?;
-        let mark = self.table.mark(at)?;
-        Some(Held {
+        Some(self.held_at(at, &self.table.mark(at)?))
+    }
+
+    /// Iterates the keys that changed after the log position `since`, each once and with what stands there now; the
+    /// latest change comes last. Keys whose tombstone was collected are not among them, and some whose log entry was
+    /// only moved are.
+    pub fn changed_since(&self, since: u64) -> impl Iterator<Item = (Key, Held)> + '_ {
+        let walk = self.log.walk(&self.table, since, self.log.head());
+        walk.map(|(_, at, mark)| (self.table.key(at), self.held_at(at, &mark)))
+    }
+
+    fn held_at(&self, at: Position, mark: &Mark) -> Held {
+        Held {
             dot: mark.dot,
             term: mark.term,
             tombstone: mark.tombstone,
             hash: record_hash(self.table.record(at)),
-        })
+        }
     }
 }
