@@ -241,7 +241,7 @@ fn a_life_that_is_not_the_one_that_began_is_found() {
 
 #[test]
 fn a_start_before_its_deadline_is_found() {
-    let (mut checks, mut memory) = (checks(), self::storage::<2>(CAPACITY, &SHAPE));
+    let (mut checks, mut memory) = (checks(), storage::<2>(CAPACITY, &SHAPE));
     let (slot, life, at) = (Slot::at(A), life(1, 10), Instant::from_millis(5_000));
     let config = MapConfig {
         slot,
@@ -262,7 +262,7 @@ fn a_start_before_its_deadline_is_found() {
 #[test]
 fn a_fenced_server_that_writes_is_found() {
     let (mut checks, mut storage) = (checks(), two());
-    let [mut a, _] = pair(&mut checks, &mut storage);
+    let [a, _] = pair(&mut checks, &mut storage);
     assert_eq!(look(&mut checks, A, &a), None);
     let mut memory = self::storage::<2>(CAPACITY, &SHAPE);
     let mut fenced = a.fork(&mut memory).expect("room");
