@@ -93,8 +93,7 @@ impl Trace {
         let records = records_of(&body);
         let mut line = match focus.key {
             Some(key) => {
-                let found =
-                    records.iter().flat_map(|records| records.iter()).find(|record| record.key() == key);
+                let found = records.iter().flat_map(Records::iter).find(|record| record.key() == key);
                 let Some(record) = found else { return };
                 let kind = if record.is_tombstone() { "delete" } else { "put" };
                 format!("{kind} {:?} term {} in a", record.dot(), record.term())
