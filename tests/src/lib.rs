@@ -1,5 +1,5 @@
-//! What the scenarios in `tests/` share: cluster, network, checker, model and explorer in virtual time; and network
-//! namespaces in real time.
+//! What the scenarios in `tests/` share: cluster, network, checker, model, explorer and simulator in virtual time; and
+//! network namespaces in real time.
 
 #![forbid(unsafe_code)]
 
@@ -14,3 +14,4 @@ pub mod members;
 #[cfg(target_os = "linux")]
 pub mod netns;
 pub mod scenario;
+pub mod vopr;

@@ -50,6 +50,28 @@ fn leaves_and_comes_back() {
     }
 }
 
+/// Every seed says goodbye and comes back at once: they know only each other then, and nobody tries again who left. The others
+/// ask their seeds.
+#[test]
+fn seeds_that_all_left_and_came_back_are_found_again() {
+    let seeds = SlotSet::first(3);
+    for seed in 0..10 {
+        let mut storage = storage::<8>(9);
+        let mut pop = pop::<8>(&mut storage, 6, seed, losing(20_000));
+        join(&mut pop);
+        let rest = pop.running().difference(seeds);
+        let now = pop.now();
+        seeds.iter().for_each(|slot| pop.node_mut(slot).leave(now));
+        pop.run_until(Duration::from_secs(1), |pop| all_hold_live(pop, rest, rest)).expect("all know");
+        seeds.iter().for_each(|slot| pop.kill(slot));
+        pop.run(Duration::from_secs(2));
+        seeds.iter().for_each(|slot| pop.restart(slot, Restart::GenerationKept));
+        let back = agree(&mut pop, Duration::from_secs(5));
+        pop.start_up(Duration::from_secs(5));
+        println!("seed {seed}: one PoP again after {} ms", back.as_millis());
+    }
+}
+
 /// Whoever has left writes no more, whether it told the others itself or somebody else did. What it wrote before gets out,
 /// and until it ends it reads and merges as always.
 #[test]

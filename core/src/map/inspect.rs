@@ -6,6 +6,7 @@ use core::hash::{Hash, Hasher};
 use super::checkpoint::Checkpoints;
 use super::log::ChangeLog;
 use super::repair::record_hash;
+use super::table::{Mark, Position};
 use super::{Events, Map, MapError, MapStats, Parts};
 use crate::clock::Dot;
 use crate::id::Key;
@@ -66,12 +67,28 @@ impl<const N: usize> Map<'_, N> {
     /// Returns what stands at `key`, a tombstone too, or `None` when nothing does.
     pub fn inspect(&self, key: Key) -> Option<Held> {
         let at = self.table.find(key, key.mix())?;
-        let mark = self.table.mark(at)?;
-        Some(Held {
+        Some(self.held_at(at, &self.table.mark(at)?))
+    }
+
+    /// Iterates the keys that changed after the log position `since`, each once and with what stands there now, the latest
+    /// change last. Where the log no longer reaches back so far these are all keys, in no order. Keys whose tombstone was
+    /// collected are not among them.
+    pub fn changed_since(&self, since: u64) -> impl Iterator<Item = (Key, Held)> + '_ {
+        let reached = self.log.reaches(since);
+        let mut steps = reached.then(|| self.log.steps(since));
+        let changed = core::iter::from_fn(move || self.log.step(&self.table, steps.as_mut()?));
+        let all = if reached { 0 } else { self.table.high_water() };
+        let all = (0..all).filter_map(|at| self.table.mark(at).map(|mark| (at, mark)));
+        let records = changed.filter_map(|(_, record)| record).chain(all);
+        records.map(|(at, mark)| (self.table.key(at), self.held_at(at, &mark)))
+    }
+
+    fn held_at(&self, at: Position, mark: &Mark) -> Held {
+        Held {
             dot: mark.dot,
             term: mark.term,
             tombstone: mark.tombstone,
             hash: record_hash(self.table.record(at)),
-        })
+        }
     }
 }

@@ -112,6 +112,11 @@ impl<const N: usize> Membership<N> {
         self.those(|state| state != State::Unknown)
     }
 
+    /// Returns the members that are there or are tried again by themselves: all ever heard of but those that left.
+    pub(crate) fn expected(&self) -> SlotSet {
+        self.those(|state| !matches!(state, State::Unknown | State::Left))
+    }
+
     fn others(&self) -> SlotSet {
         self.live().without(self.me)
     }

@@ -22,8 +22,8 @@ pub(super) const SEEDS: usize = 8;
 /// How often a seed is asked while nobody is known, and how soon again while it has more to tell.
 const JOIN: Duration = Duration::from_millis(100);
 const JOIN_ON: Duration = Duration::from_millis(10);
-/// How often a seed is asked after that, while a configured slot was never heard of: two parts that never met each other
-/// have nobody to try again.
+/// How often a seed is asked after that, while a configured slot was never heard of or has left: two parts that never met
+/// each other have nobody to try again.
 const JOIN_LATER: Duration = Duration::from_secs(1);
 /// Nobody new for this long, and the list of members counts as whole.
 const JOIN_QUIET: Duration = Duration::from_millis(500);
@@ -226,9 +226,10 @@ impl<const N: usize> Node<'_, N> {
             return;
         }
         join.next = now + if join.joining { JOIN } else { JOIN_LATER };
-        let known = self.membership.as_ref().map_or(SlotSet::EMPTY, Membership::known);
+        // Who left is not tried again. Seeds that all left and came back know nobody, and would else stay a PoP of their own.
+        let expected = self.membership.as_ref().map_or(SlotSet::EMPTY, Membership::expected);
         let configured = self.config.configured.intersection(SlotSet::first(N));
-        if join.joining || !configured.difference(known).is_empty() {
+        if join.joining || !configured.difference(expected).is_empty() {
             join.due = join.seeds.get(join.turn % join.seeds.len()).copied();
             join.turn += 1;
         }
