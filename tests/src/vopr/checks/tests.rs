@@ -54,10 +54,10 @@ fn begin<'a>(
     map
 }
 
-fn pair<'a>(checks: &mut Checks<2>, storage: &'a mut [Vec<u64>; 2]) -> [Map<'a, 2>; 2] {
+fn pair<'a>(checks: &mut Checks<2>, storage: &'a mut [Vec<u64>; 2]) -> (Map<'a, 2>, Map<'a, 2>) {
     let [a, b] = storage;
     let (all, slots) = (SlotSet::first(2), [A, B].map(Slot::at));
-    [begin(checks, a, A, slots[A], life(1, 10), all), begin(checks, b, B, slots[B], life(1, 20), all)]
+    (begin(checks, a, A, slots[A], life(1, 10), all), begin(checks, b, B, slots[B], life(1, 20), all))
 }
 
 fn two() -> [Vec<u64>; 2] {
@@ -87,7 +87,7 @@ fn record(number: u32, dot: Dot, term: u32, value: Option<[u8; 24]>) -> Record {
 #[test]
 fn nothing_is_violated_where_nothing_is_wrong() {
     let (mut checks, mut storage) = (checks(), two());
-    let [mut a, mut b] = pair(&mut checks, &mut storage);
+    let (mut a, mut b) = pair(&mut checks, &mut storage);
     a.put(key(1), &value(1)).expect("written");
     assert_eq!(look(&mut checks, A, &a), None);
     let dot = a.inspect(key(1)).expect("held").dot;
@@ -102,7 +102,7 @@ fn nothing_is_violated_where_nothing_is_wrong() {
 #[test]
 fn a_version_that_covers_what_is_not_held_breaks_r6() {
     let (mut checks, mut storage) = (checks(), two());
-    let [mut a, mut b] = pair(&mut checks, &mut storage);
+    let (mut a, mut b) = pair(&mut checks, &mut storage);
     a.put(key(1), &value(1)).expect("written");
     assert_eq!(look(&mut checks, A, &a), None);
     let dot = a.inspect(key(1)).expect("held").dot;
@@ -124,7 +124,7 @@ fn a_version_that_covers_what_is_not_held_breaks_r6() {
 #[test]
 fn a_record_of_nobodys_is_found() {
     let (mut checks, mut storage) = (checks(), two());
-    let [a, mut b] = pair(&mut checks, &mut storage);
+    let (a, mut b) = pair(&mut checks, &mut storage);
     let dot = Dot { slot: a.slot(), counter: 1 << 32 | 5 };
     let packet = forged(&b, &[record(1, dot, 1, Some(value(9)))], &[]);
     deliver(&mut b, &packet).expect("taken");
@@ -135,7 +135,7 @@ fn a_record_of_nobodys_is_found() {
 fn two_writes_under_one_dot_are_found_unless_the_first_is_lost() {
     for lost in [false, true] {
         let (mut checks, mut storage) = (checks(), two());
-        let [mut a, mut b] = pair(&mut checks, &mut storage);
+        let (mut a, mut b) = pair(&mut checks, &mut storage);
         a.put(key(1), &value(1)).expect("written");
         assert_eq!(look(&mut checks, A, &a), None);
         let dot = a.inspect(key(1)).expect("held").dot;
@@ -159,7 +159,7 @@ fn two_writes_under_one_dot_are_found_unless_the_first_is_lost() {
 #[test]
 fn a_state_that_falls_is_found() {
     let (mut checks, mut storage) = (checks(), two());
-    let [mut a, mut b] = pair(&mut checks, &mut storage);
+    let (mut a, mut b) = pair(&mut checks, &mut storage);
     a.put(key(1), &value(1)).expect("written");
     assert_eq!(look(&mut checks, A, &a), None);
     let first = a.inspect(key(1)).expect("held");
@@ -230,7 +230,7 @@ fn a_tombstone_that_leaves_too_early_is_found() {
 #[test]
 fn a_life_that_is_not_the_one_that_began_is_found() {
     let (mut checks, mut storage) = (checks(), two());
-    let [a, b] = pair(&mut checks, &mut storage);
+    let (a, b) = pair(&mut checks, &mut storage);
     assert_eq!(look(&mut checks, A, &a), None);
     assert_eq!(look(&mut checks, A, &b), Some(Rule::Generation));
     // The generation of a life never falls either.
@@ -262,7 +262,7 @@ fn a_start_before_its_deadline_is_found() {
 #[test]
 fn a_fenced_server_that_writes_is_found() {
     let (mut checks, mut storage) = (checks(), two());
-    let [a, _] = pair(&mut checks, &mut storage);
+    let (a, _) = pair(&mut checks, &mut storage);
     assert_eq!(look(&mut checks, A, &a), None);
     let mut memory = self::storage::<2>(CAPACITY, &SHAPE);
     let mut fenced = a.fork(&mut memory).expect("room");
@@ -270,7 +270,7 @@ fn a_fenced_server_that_writes_is_found() {
     assert_eq!(look(&mut checks, A, &fenced), None);
     assert_eq!(look(&mut checks, A, &a), Some(Rule::Fenced), "it is no longer fenced");
     let (mut checks, mut storage) = (self::checks(), two());
-    let [mut a, _] = pair(&mut checks, &mut storage);
+    let (mut a, _) = pair(&mut checks, &mut storage);
     assert_eq!(look(&mut checks, A, &a), None);
     assert_eq!(look(&mut checks, A, &fenced), None);
     a.put(key(1), &value(1)).expect("written");
@@ -280,7 +280,7 @@ fn a_fenced_server_that_writes_is_found() {
 #[test]
 fn a_budget_that_is_overdrawn_is_found() {
     let (mut checks, mut storage) = (checks(), two());
-    let [_a, _b] = pair(&mut checks, &mut storage);
+    let (_a, _b) = pair(&mut checks, &mut storage);
     let spend = |checks: &mut Checks<2>, exempt| violated(checks.sent(A, Instant::ZERO, 1_400, exempt));
     assert!((0..100).all(|_| spend(&mut checks, true).is_none()), "not what keeps members alive");
     let over = (0..100).find(|_| spend(&mut checks, false) == Some(Rule::Budget));
@@ -290,7 +290,7 @@ fn a_budget_that_is_overdrawn_is_found() {
 #[test]
 fn a_table_that_is_not_what_its_log_says_is_found() {
     let (mut checks, mut storage) = (checks(), two());
-    let [mut a, b] = pair(&mut checks, &mut storage);
+    let (mut a, b) = pair(&mut checks, &mut storage);
     assert_eq!(look(&mut checks, A, &a), None);
     a.put(key(1), &value(1)).expect("written");
     assert_eq!(violated(checks.sweep([(A, &a), (B, &b)].into_iter())), Some(Rule::Table));
@@ -299,7 +299,7 @@ fn a_table_that_is_not_what_its_log_says_is_found() {
 #[test]
 fn a_mend_without_a_cause_is_found() {
     let (mut checks, mut storage) = (checks(), two());
-    let [mut a, mut b] = pair(&mut checks, &mut storage);
+    let (mut a, mut b) = pair(&mut checks, &mut storage);
     // B holds an older record and claims the newer one.
     b.put(key(1), &value(1)).expect("written");
     assert_eq!(look(&mut checks, B, &b), None);
@@ -325,17 +325,17 @@ fn a_mend_without_a_cause_is_found() {
     let mut frame = vec![0; 1_400];
     for _ in 0..3 {
         carry(&mut b, &mut a, &mut frame, |map, frame| map.write_digest(Slot::at(A), frame));
-        carry(&mut a, &mut b, &mut frame, |map, frame| map.write_repair(frame));
+        carry(&mut a, &mut b, &mut frame, Map::write_repair);
     }
     assert_eq!(b.stats().mends_unknown + b.stats().mends_started_unmet, 1);
     assert_eq!(look(&mut checks, B, &b), Some(Rule::Mend));
 }
 
-fn carry(
-    from: &mut Map<'_, 2>,
+fn carry<'m>(
+    from: &mut Map<'m, 2>,
     to: &mut Map<'_, 2>,
     frame: &mut [u8],
-    write: impl FnOnce(&mut Map<'_, 2>, &mut [u8]) -> Option<(Envelope, usize)>,
+    write: impl FnOnce(&mut Map<'m, 2>, &mut [u8]) -> Option<(Envelope, usize)>,
 ) {
     let written = write(from, frame);
     if let Some(packet) = sealed(frame, written) {
