@@ -110,18 +110,25 @@ impl<const N: usize> Map<'_, N> {
     /// Where a walk for `peer` starts: at its cursor, or at the newest checkpoint that its version covers, or with a scan.
     fn start_of(&mut self, peer: Slot, cursor: Option<u64>) -> Serve {
         let serve = |at, from_base| Serve { at, from_base, until: 0, packets_left: 0 };
-        let cursor = cursor.filter(|&cursor| self.log.reaches(cursor) || self.broken(Tooth::WalkFromTail));
+        let (start, to) = (self.log.start(), &self.state.peers[peer.index()]);
+        let scans = to.scanned == Some(start);
+        let crossed = to.crossed == Some(start);
+        let serves = |position| self.log.reaches(position) && !(scans && position < start);
+        let cursor = cursor.filter(|&cursor| serves(cursor) || self.broken(Tooth::WalkFromTail));
         if let Some(cursor) = cursor
             && self.log.head() - cursor <= WALK_MAX
         {
             return serve(cursor, false);
         }
-        let theirs = &self.peer_versions[peer.index()];
-        let base = self.checkpoints.newest_covered_by(theirs, |position| self.log.reaches(position));
+        let base = self.checkpoints.newest_covered_by(&self.peer_versions[peer.index()], serves);
         match (cursor, base) {
             (Some(cursor), base) if base.is_none_or(|base| cursor >= base) => serve(cursor, false),
             (_, Some(base)) => serve(base, true),
-            _ => serve(self.log.start_scan(), true),
+            _ => {
+                let start = self.log.start_scan(crossed);
+                self.state.peers[peer.index()].scanned = Some(start);
+                serve(start, true)
+            }
         }
     }
 
@@ -185,6 +192,10 @@ impl<const N: usize> Map<'_, N> {
             }
             reached = position;
         }
+        if serve.at < self.log.start() && reached >= self.log.start() {
+            self.state.peers[to.index()].crossed = Some(self.log.start());
+        }
+        let theirs = &self.peer_versions[to.index()];
         let news = if self.broken(Tooth::PublishedOrder) {
             // The published rule needs all of the sender's version.
             self.state.version.occupied()

@@ -71,13 +71,13 @@ impl<const N: usize> Map<'_, N> {
     }
 
     /// Iterates the keys that changed after the log position `since`, each once and with what stands there now, the latest
-    /// change last. Where the log no longer reaches back so far these are all keys, in no order. Keys whose tombstone was
+    /// change last; none when it is beyond the head. Where the log no longer reaches back so far these are all keys, in no order. Keys whose tombstone was
     /// collected are not among them.
     pub fn changed_since(&self, since: u64) -> impl Iterator<Item = (Key, Held)> + '_ {
         let reached = self.log.reaches(since);
         let mut steps = reached.then(|| self.log.steps(since));
         let changed = core::iter::from_fn(move || self.log.step(&self.table, steps.as_mut()?));
-        let all = if reached { 0 } else { self.table.high_water() };
+        let all = if reached || since > self.log.head() { 0 } else { self.table.high_water() };
         let all = (0..all).filter_map(|at| self.table.mark(at).map(|mark| (at, mark)));
         let records = changed.filter_map(|(_, record)| record).chain(all);
         records.map(|(at, mark)| (self.table.key(at), self.held_at(at, &mark)))

@@ -18,6 +18,10 @@
 //! that changes moves to a position behind them all, as any record does. So whoever has walked all places, and then the
 //! changes behind them, has everything, just as if each of those records had last changed at its place. `start` serves all
 //! who scan, until what follows its places leaves the ring; then the next one to scan gets a new one, at the head.
+//!
+//! A cursor among the places is greater than any position in front of them, but says nothing of those: a packet that goes
+//! from there across the places does not follow it. So nobody is sent both: who was sent such a packet scans from a new
+//! start, which is behind all that it was sent, and who scans is sent nothing from in front of the start any more.
 
 use core::hash::{Hash, Hasher};
 
@@ -118,9 +122,14 @@ impl<'a> ChangeLog<'a> {
         }
     }
 
-    /// Returns where a scan starts.
-    pub fn start_scan(&mut self) -> u64 {
-        if !self.reaches(self.ends.start) {
+    /// Returns where scans start, as long as that serves.
+    pub fn start(&self) -> u64 {
+        self.ends.start
+    }
+
+    /// Returns where a scan starts: with `anew`, at a place of its own.
+    pub fn start_scan(&mut self, anew: bool) -> u64 {
+        if anew || !self.reaches(self.ends.start) {
             let start = self.ends.head + 1;
             let scanned = start + self.places;
             self.ends = Ends { head: scanned, start, scanned, ..self.ends };
