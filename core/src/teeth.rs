@@ -41,8 +41,6 @@ teeth! {
     CheckpointOfVersion,
     /// R5: a version is committed although a newer head was used on the way.
     HeadOrder,
-    /// Change log: a receiver that the ring no longer reaches back to is served what the ring has.
-    WalkFromTail,
     /// R4.4: the version hash of a life older than one known is taken for the present one's.
     HashOfOldLife,
     /// Version hash: a slot is left out.

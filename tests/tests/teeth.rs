@@ -26,7 +26,6 @@ fn scope_for(tooth: Tooth) -> Scope {
         Tooth::CommitEveryPacket => scopes::asynchronous,
         Tooth::CheckpointOfVersion => scopes::checkpoints,
         Tooth::HeadOrder => scopes::windows,
-        Tooth::WalkFromTail => scopes::scans,
         Tooth::HashOfOldLife => scopes::hashes_crash,
         Tooth::HashOmitsSlot => scopes::hashes,
         Tooth::PushTruncated | Tooth::PushSplitBlindly => scopes::push_parts,

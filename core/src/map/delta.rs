@@ -107,28 +107,18 @@ impl<const N: usize> Map<'_, N> {
         self.witness_own(theirs.get(self.state.slot));
     }
 
-    /// Where a walk for `peer` starts: at its cursor, or at the newest checkpoint that its version covers, or with a scan.
-    fn start_of(&mut self, peer: Slot, cursor: Option<u64>) -> Serve {
+    /// Where a walk for `peer` starts: its cursor, or the newest checkpoint that its version covers.
+    fn start_of(&self, peer: Slot, cursor: Option<u64>) -> Serve {
         let serve = |at, from_base| Serve { at, from_base, until: 0, packets_left: 0 };
-        let (start, to) = (self.log.start(), &self.state.peers[peer.index()]);
-        let scans = to.scanned == Some(start);
-        let crossed = to.crossed == Some(start);
-        let serves = |position| self.log.reaches(position) && !(scans && position < start);
-        let cursor = cursor.filter(|&cursor| serves(cursor) || self.broken(Tooth::WalkFromTail));
         if let Some(cursor) = cursor
             && self.log.head() - cursor <= WALK_MAX
         {
             return serve(cursor, false);
         }
-        let base = self.checkpoints.newest_covered_by(&self.peer_versions[peer.index()], serves);
-        match (cursor, base) {
-            (Some(cursor), base) if base.is_none_or(|base| cursor >= base) => serve(cursor, false),
-            (_, Some(base)) => serve(base, true),
-            _ => {
-                let start = self.log.start_scan(crossed);
-                self.state.peers[peer.index()].scanned = Some(start);
-                serve(start, true)
-            }
+        let base = self.checkpoints.newest_covered_by(&self.peer_versions[peer.index()]);
+        match cursor {
+            Some(cursor) if cursor >= base => serve(cursor, false),
+            _ => serve(base, true),
         }
     }
 
@@ -153,14 +143,10 @@ impl<const N: usize> Map<'_, N> {
     /// [`WALK_MAX`] log entries.
     pub fn write_delta(&mut self, to: Slot, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let peer = &self.state.peers[to.index()];
-        let (Some(mut serve), life) = (peer.serve, peer.life.id) else {
+        let (Some(serve), life) = (peer.serve, peer.life.id) else {
             self.state.serving.remove(to);
             return None;
         };
-        if !self.log.reaches(serve.at) && !self.broken(Tooth::WalkFromTail) {
-            // So much has changed meanwhile.
-            serve = Serve { packets_left: serve.packets_left, ..self.start_of(to, None) };
-        }
         let mut writer = Writer::new(frame)?;
         let record_len = self.shape.record_len();
         if writer.room() < size_of::<DeltaFixed>() + 8 + record_len {
@@ -169,33 +155,22 @@ impl<const N: usize> Map<'_, N> {
         let fixed_at = writer.reserve::<DeltaFixed>();
         let theirs = &self.peer_versions[to.index()];
         let head = self.log.head();
-        let stop = if serve.until == 0 { head } else { serve.until };
+        let stop = if serve.until == 0 { head } else { serve.until.min(head).max(serve.at) };
+        let limit = stop.min(serve.at.max(self.log.ends.tail) + WALK_MAX);
 
-        let (mut reached, mut count, mut steps) = (serve.at, 0, self.log.steps(serve.at));
-        for _ in 0..WALK_MAX {
-            if reached >= stop {
+        let (mut reached, mut count) = (limit, 0);
+        for (position, at, mark) in self.log.walk(&self.table, serve.at, limit) {
+            if theirs.covers(mark.dot) {
+                continue;
+            }
+            // Eight bytes stay for an empty version.
+            if writer.room() < record_len + 8 {
+                reached = position - 1;
                 break;
             }
-            let Some((position, record)) = self.log.step(&self.table, &mut steps) else {
-                reached = head;
-                break;
-            };
-            if let Some((at, mark)) = record
-                && !theirs.covers(mark.dot)
-            {
-                // Eight bytes stay for an empty version.
-                if writer.room() < record_len + 8 {
-                    break;
-                }
-                self.table.copy_out(at, writer.claim(record_len));
-                count += 1;
-            }
-            reached = position;
+            self.table.copy_out(at, writer.claim(record_len));
+            count += 1;
         }
-        if serve.at < self.log.start() && reached >= self.log.start() {
-            self.state.peers[to.index()].crossed = Some(self.log.start());
-        }
-        let theirs = &self.peer_versions[to.index()];
         let news = if self.broken(Tooth::PublishedOrder) {
             // The published rule needs all of the sender's version.
             self.state.version.occupied()
@@ -206,7 +181,7 @@ impl<const N: usize> Map<'_, N> {
         if !complete {
             writer.put(&[0; 8]);
         }
-        let last = complete || serve.packets_left <= 1 || serve.until != 0 && reached >= stop;
+        let last = complete || serve.packets_left <= 1 || serve.until != 0 && reached == stop;
         let bit = |flag: u32, on: bool| if on { flag } else { 0 };
         writer.fill(
             fixed_at,

@@ -23,10 +23,6 @@ pub(super) struct Peer {
     pub session: Session,
     /// What it asked of ours.
     pub serve: Option<Serve>,
-    /// The start of the scan that it was last sent packets of.
-    pub scanned: Option<u64>,
-    /// The start that a packet to it went across: from in front of a scan's places to behind them.
-    pub crossed: Option<u64>,
     /// Our counter up to which it has been pushed our writes.
     pub pushed: u64,
     /// Where to ask on for our older records, and where its own request for its older records stands.

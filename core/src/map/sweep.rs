@@ -50,7 +50,8 @@ impl<const N: usize> Map<'_, N> {
     fn collect(&mut self, at: Position, mark: &Mark) {
         self.state.floor = self.state.floor.max(mark.term);
         let mix = self.table.key(at).mix();
-        let position = self.log.append(at);
+        let before = self.table.entry(at).stamp();
+        let position = self.log.append_removal(&self.table, before);
         self.table.remove(at, mix, Stamp::new(position, self.state.now.0));
         self.stats.tombstones_collected += 1;
         self.state.full = false;

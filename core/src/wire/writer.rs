@@ -17,7 +17,6 @@ impl<'f> Writer<'f> {
     }
 
     /// Returns the bytes left.
-    #[inline]
     pub fn room(&self) -> usize {
         self.frame.len() - self.at
     }
@@ -37,7 +36,6 @@ impl<'f> Writer<'f> {
     }
 
     /// Returns the next `len` bytes to be filled.
-    #[inline]
     pub fn claim(&mut self, len: usize) -> &mut [u8] {
         let at = self.at;
         self.at += len;

@@ -86,7 +86,7 @@ pub fn checkpoints(reach: Reach) -> Scope {
     scope
 }
 
-/// A ring that is full: every further change drops the oldest, and one record has left it for good.
+/// A ring that is full: every further change cleans it, and moves live records to its head.
 pub fn ring(reach: Reach) -> Scope {
     let mut scope = Scope::new("ring", 2, 2);
     scope.room = Room::Beside;
@@ -94,17 +94,6 @@ pub fn ring(reach: Reach) -> Scope {
     scope.prelude.extend((0..7).map(|_| put(0, 1)));
     let short = Budget { puts: 3, requests: 2, serves: 3, checkpoints: 1, ..NOTHING };
     scope.budget = reach.pick(short, Budget { puts: 4, requests: 3, serves: 5, ..short });
-    scope.settle_one_in = 4;
-    scope
-}
-
-/// A receiver that has nothing yet, and a ring that has lost sight of a record: it scans, in parts, while writes go on and
-/// drive what it has not walked yet, or has walked already, out of the ring.
-pub fn scans(reach: Reach) -> Scope {
-    let mut scope = Scope::new("scans", 2, 2);
-    scope.prelude = vec![put(0, 0), put(0, 1), put(0, 1), put(0, 1)];
-    let short = Budget { puts: 4, requests: 2, serves: 3, ..NOTHING };
-    scope.budget = reach.pick(short, Budget { puts: 6, requests: 4, serves: 6, checkpoints: 1, ..short });
     scope.settle_one_in = 4;
     scope
 }
@@ -273,7 +262,6 @@ pub fn all(reach: Reach) -> Vec<Scope> {
         gaps,
         checkpoints,
         ring,
-        scans,
         push,
         push_parts,
         crash,
