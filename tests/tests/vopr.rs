@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use popmap_tests::vopr::{self, Options, Plan, Scenario, Seeds, Summary, Wishes};
 
 /// Seeds of each kind of run.
-const EACH: u64 = 6;
+const EACH: u64 = 4;
 /// Seeds of the full mix, some with 64 servers.
-const FULL: std::ops::Range<u64> = 0..24;
+const FULL: std::ops::Range<u64> = 0..12;
 
 /// Runs seeds on all cores; the first that fails ends the test.
 fn run(seeds: std::ops::Range<u64>, scenario: Scenario, wishes: Wishes) -> Vec<Summary> {
