@@ -55,6 +55,7 @@ scopes! {
     collect_crash: 400_000,
     quarantine: 200_000,
     stale_observation: 1_000,
+    floor: 50,
     hashes: 300_000,
     hashes_crash: 700_000,
     hashes_collect: 800_000,

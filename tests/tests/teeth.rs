@@ -54,7 +54,7 @@ fn catch(tooth: Tooth) -> Catch {
         Tooth::TermRestarts => Both(scopes::collect),
         Tooth::NoQuarantine => Search(scopes::quarantine),
         Tooth::StaleObservation => Search(scopes::stale_observation),
-        Tooth::FloorNotJoined => Both(scopes::collect),
+        Tooth::FloorNotJoined => Search(scopes::floor),
         Tooth::ForgottenTaken => Both(scopes::forget),
         Tooth::ForgetLowersVersion => Both(scopes::forget),
         Tooth::ForgetUnbound | Tooth::BuriedLate | Tooth::LacksBuriedTaken => Search(scopes::forget_crash),

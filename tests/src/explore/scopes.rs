@@ -221,6 +221,26 @@ pub fn stale_observation(reach: Reach) -> Scope {
     scope
 }
 
+/// A server starts anew when a tombstone has left elsewhere, and writes its key: above the floor that it was told.
+pub fn floor(reach: Reach) -> Scope {
+    let mut scope = Scope::new("floor", 2, 1);
+    scope.prelude = vec![
+        put(0, 0),
+        Action::Round,
+        Action::Remove { at: 1, key: 0 },
+        Action::Round,
+        Action::Request { from: 1, to: 0 },
+        Action::Sweep { at: 0 },
+        Action::Tick,
+        Action::Request { from: 1, to: 0 },
+        Action::Sweep { at: 0 },
+        Action::Crash { at: 1, how: Restart::Kept },
+    ];
+    let short = Budget { puts: 2, requests: 1, serves: 1, pushes: 1, syncs: 2, ..NOTHING };
+    scope.budget = reach.pick(short, Budget { puts: 3, pings: 1, syncs: 4, sweeps: 2, ..short });
+    scope
+}
+
 /// Version hashes beside what changes versions: pushes, windows of deltas, and records that are held ahead.
 pub fn hashes(reach: Reach) -> Scope {
     let mut scope = Scope::new("hashes", 3, 2);
@@ -347,6 +367,7 @@ pub fn all(reach: Reach) -> Vec<Scope> {
         collect_crash,
         quarantine,
         stale_observation,
+        floor,
         hashes,
         hashes_crash,
         hashes_collect,
