@@ -9,7 +9,7 @@ const SERVERS: usize = 4;
 const DEAD: Slot = Slot::at(3);
 
 #[test]
-pub fn repeated_acks_keep_nobody_alive() {
+pub(crate) fn repeated_acks_keep_nobody_alive() {
     let mut storage = storage::<8>(SERVERS);
     let mut pop = pop::<8>(&mut storage, SERVERS, 1, losing(0));
     join(&mut pop);

@@ -12,7 +12,7 @@ const ME: Slot = Slot::at(1);
 const PEER: Slot = Slot::at(2);
 
 #[test]
-pub fn what_this_life_wrote_stands() {
+pub(crate) fn what_this_life_wrote_stands() {
     let mut words = storage::<4>(16, &SHAPE);
     let mut config = config(ME.index(), 4, 16, SHAPE);
     config.life.generation = 5;
