@@ -60,6 +60,6 @@ const _: () = {
     assert!(PAYLOAD_MAX <= u16::MAX as usize);
     assert!(LOG_CLEAN_TOGETHER.is_power_of_two() && LOG_CLEAN_TOGETHER >= LOG_CLEAN_PER_APPEND);
     // Log positions are compared through their low 30 bits: the ring must be far shorter.
-    assert!(CAPACITY_MAX * 2 < 1 << 31);
+    assert!(CAPACITY_MAX * 2 < 1 << 30);
     assert!(VALUE_DEFAULT <= VALUE_MAX && VALUE_MAX.is_multiple_of(8));
 };

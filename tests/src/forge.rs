@@ -16,15 +16,23 @@ pub fn packet(kind: Kind, from: Slot, life: Life, to_life: u64, body: &[u8]) -> 
 }
 
 /// Gives a packet whose bytes were changed the checksum that fits them.
+///
+/// # Panics
+/// When it is shorter than 8 bytes.
 pub fn restore_checksum(packet: &mut [u8]) {
-    let mut crc = u32::MAX;
-    for &byte in packet[..4].iter().chain(&packet[8..]) {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
-        }
-    }
-    packet[4..8].copy_from_slice(&(!crc).to_le_bytes());
+    let crc = checksum(packet);
+    packet[4..8].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Returns the checksum of a packet: over everything but its field.
+///
+/// # Panics
+/// When it is shorter than 8 bytes.
+pub fn checksum(packet: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&packet[..4]);
+    crc.update(&packet[8..]);
+    crc.finalize()
 }
 
 /// A record to be forged.

@@ -1,10 +1,11 @@
 //! A packet being built by hand, in memory that is used again.
 //!
-//! Knows bytes, offsets and the checksum. Must not use the writers of the code under test.
+//! Knows bytes and offsets. Must not use the writers of the code under test.
 
 use popmap_core::wire::{HEADER, Kind, VERSION};
 use popmap_core::{Life, Shape};
 
+use crate::forge::restore_checksum;
 use crate::link::CLUSTER;
 
 /// Bytes of the longest packet that is built: one more than a node takes.
@@ -95,24 +96,4 @@ impl Frame {
             restore_checksum(self.bytes_mut());
         }
     }
-}
-
-/// Gives a packet the checksum that fits its bytes.
-///
-/// # Panics
-/// When it is shorter than 8 bytes.
-pub fn restore_checksum(packet: &mut [u8]) {
-    let crc = checksum(packet);
-    packet[4..8].copy_from_slice(&crc.to_le_bytes());
-}
-
-/// Returns the checksum of a packet: over everything but its field.
-///
-/// # Panics
-/// When it is shorter than 8 bytes.
-pub fn checksum(packet: &[u8]) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&packet[..4]);
-    crc.update(&packet[8..]);
-    crc.finalize()
 }

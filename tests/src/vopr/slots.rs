@@ -62,10 +62,14 @@ impl Slots {
         self.spans.iter_mut().rev().find(|span| span.server == server && span.ended.is_none())
     }
 
+    fn latest(&self, server: usize) -> Option<&Span> {
+        self.spans.iter().rev().find(|span| span.server == server)
+    }
+
     /// Whether the slot in which `server` writes is contested: what it writes, and what it does not hold, may be claimed
     /// wrongly.
     pub fn is_contested(&self, now: Instant, server: usize) -> bool {
-        let Some(mine) = self.spans.iter().rev().find(|span| span.server == server) else { return false };
+        let Some(mine) = self.latest(server) else { return false };
         let others =
             self.spans.iter().filter(|other| other.slot == mine.slot && other.life.id != mine.life.id);
         others.filter(|other| other.active).any(|other| {
@@ -77,12 +81,12 @@ impl Slots {
 
     /// Whether the present life of `server` had met every configured server when it began to write.
     pub fn has_met(&self, server: usize) -> bool {
-        self.spans.iter().rev().find(|span| span.server == server).is_some_and(|span| span.met)
+        self.latest(server).is_some_and(|span| span.met)
     }
 
     /// Whether another life of its slot is greater than the present one of `server`.
     pub fn is_outlived(&self, server: usize) -> bool {
-        let Some(mine) = self.spans.iter().rev().find(|span| span.server == server) else { return false };
+        let Some(mine) = self.latest(server) else { return false };
         self.spans.iter().any(|other| other.slot == mine.slot && other.life > mine.life)
     }
 }

@@ -61,8 +61,7 @@ fn config(number: usize, at: [&str; 2]) -> EncapConfig {
         6 => Framing::Udp(UdpFraming { checksums: Checksums::Trust, ..udp(0) }),
         _ => Framing::Udp(UdpFraming { gateway: None, dscp: 46, neighbours: 1, ..udp(0) }),
     };
-    let vlan = matches!(number, 1 | 3 | 5).then_some(VLAN);
-    EncapConfig { vlan, payload: PAYLOAD, ..EncapConfig::new(framing) }.insecure(true)
+    EncapConfig { vlan: vlan_of(number), payload: PAYLOAD, ..EncapConfig::new(framing) }.insecure(true)
 }
 
 /// Returns a station that waits for one neighbour's answer and has heard another's question.
@@ -204,6 +203,11 @@ fn assert_to_us(layers: &Layers<'_>, number: usize) {
     assert!(layers.destination == OURS || is_group, "another station's");
 }
 
+/// Returns the VLAN that a station is in.
+fn vlan_of(number: usize) -> Option<u16> {
+    matches!(number, 1 | 3 | 5).then_some(VLAN)
+}
+
 /// Returns the VLAN and the EtherTypes of a station.
 fn config_of(number: usize) -> (Option<u16>, &'static [u16]) {
     let types: &[u16] = match number {
@@ -212,7 +216,7 @@ fn config_of(number: usize) -> (Option<u16>, &'static [u16]) {
         4 | 5 => &[0x86dd],
         _ => &[0x0800, 0x0806],
     };
-    (matches!(number, 1 | 3 | 5).then_some(VLAN), types)
+    (vlan_of(number), types)
 }
 
 /// Has the station say all that it has to say at `now`: few frames, and whole ones.

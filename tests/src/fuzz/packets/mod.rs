@@ -9,7 +9,8 @@ use std::cell::RefCell;
 use popmap_core::Shape;
 use popmap_core::wire::{HEADER, VERSION, parse_with_members};
 
-use super::frame::{Frame, restore_checksum};
+use super::frame::Frame;
+use crate::forge::restore_checksum;
 use crate::link::CLUSTER;
 
 mod again;

@@ -2,8 +2,8 @@
 
 use popmap_core::{Key, Reject, Shape};
 
+use crate::forge::checksum;
 use crate::fuzz::bytes::number;
-use crate::fuzz::frame::checksum;
 
 /// Says whether a packet is to be taken by a receiver with these slots, or for what it is to be rejected first.
 ///

@@ -128,7 +128,8 @@ impl<const N: usize> Checks<N> {
         map: &Map<'_, N>,
     ) -> Result<(), Violation> {
         for (name, held) in map.changed_since(replica.log_head) {
-            let (key, id) = (number(&name), self.history.find(number(&name), &held));
+            let key = number(&name);
+            let id = self.history.find(key, &held);
             let rank = rank(name, &held);
             let history = &self.history;
             let is_news = id != Some(replica.state(key)) && history.rank(history.collected(key)) < rank;

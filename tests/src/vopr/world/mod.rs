@@ -179,7 +179,7 @@ impl<'a, const N: usize> World<'a, N> {
     }
 
     fn tick(&mut self) -> Result<(), Violation> {
-        if self.at_work {
+        if self.at_work && self.adversary.next() <= self.now {
             let view = self.view();
             while let Some(act) = self.adversary.act(self.now, &view) {
                 self.act(act)?;
