@@ -74,7 +74,7 @@ pub struct Pair {
 
 impl Pair {
     /// Builds both replicas with `keys` records, and overwrites as many at random, so that the change log has gone
-    /// round and is cleaned as it will be for the rest of its life. The maps hold as many keys as their capacity lets
+    /// round, as it will have for the rest of its life. The maps hold as many keys as their capacity lets
     /// be put. Their storage is never given back.
     ///
     /// # Panics

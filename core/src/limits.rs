@@ -32,11 +32,10 @@ pub const RANGES_AHEAD: usize = 8;
 pub const FRESH: usize = 256;
 /// Log entries that one delta packet may examine.
 pub const WALK_MAX: u64 = 4_096;
-/// Entries that an append takes off the tail of a nearly full log.
-pub const LOG_CLEAN_PER_APPEND: usize = 8;
-/// Entries that are taken off the tail together while the log is filling up: once for a fourth as many appends, or sooner.
-/// Bounds the cost of one merge.
-pub const LOG_CLEAN_TOGETHER: usize = 16;
+/// Parts of the change log's ring after each of which a checkpoint is noted, however short the time since the last.
+pub const LOG_PARTS: u64 = 8;
+/// The least changes between two checkpoints that are noted for that reason.
+pub const LOG_PART_MIN: u64 = 64;
 
 /// Records of a packet that are looked up together before the first of them is merged.
 pub const MERGE_BATCH: usize = 32;
@@ -58,8 +57,9 @@ const _: () = {
     assert!(crate::wire::DELTA_FIXED + 8 + 8 * SLOTS_MAX + RECORD_OVERHEAD + VALUE_MAX <= PAYLOAD_MIN);
     // Packet lengths and record counts are 16-bit on the wire.
     assert!(PAYLOAD_MAX <= u16::MAX as usize);
-    assert!(LOG_CLEAN_TOGETHER.is_power_of_two() && LOG_CLEAN_TOGETHER >= LOG_CLEAN_PER_APPEND);
-    // Log positions are compared through their low 30 bits: the ring must be far shorter.
-    assert!(CAPACITY_MAX * 2 < 1 << 30);
+    // Log positions are compared through their low 30 bits. Between two that are compared lie no more than the entries of
+    // the ring, which is as long as the table, and the places of one scan.
+    assert!(CAPACITY_MAX * 2 + 2 < 1 << 30);
+    assert!(LOG_PARTS < CHECKPOINTS as u64);
     assert!(VALUE_DEFAULT <= VALUE_MAX && VALUE_MAX.is_multiple_of(8));
 };

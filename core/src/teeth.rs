@@ -41,6 +41,10 @@ teeth! {
     CheckpointOfVersion,
     /// R5: a version is committed although a newer head was used on the way.
     HeadOrder,
+    /// Change log: a receiver that the ring no longer reaches back to is served what the ring has.
+    WalkFromTail,
+    /// R5: what a receiver has of a scan is taken for everything from the log's start to there.
+    ScanIsWhole,
     /// R4.4: the version hash of a life older than one known is taken for the present one's.
     HashOfOldLife,
     /// Version hash: a slot is left out.

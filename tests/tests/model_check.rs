@@ -46,6 +46,8 @@ scopes! {
     gaps: 100_000,
     checkpoints: 600_000,
     ring: 150_000,
+    scans: 150_000,
+    overtaken: 50_000,
     push: 40_000,
     push_parts: 1_000_000,
     crash: 1_500_000,

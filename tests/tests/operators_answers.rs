@@ -374,9 +374,8 @@ fn a_configuration_unlike_the_others_shows_in_a_counter() {
 #[test]
 fn memory_is_what_the_readme_says() {
     let formula = |slots: usize, capacity: usize, value_len: usize| {
-        let ring = capacity + 7 * (capacity / 16) + 8;
         let record = 5 + value_len.div_ceil(8);
-        8 + 8 * capacity.div_ceil(13) + capacity * record + ring.div_ceil(2) + (slots + 16) * slots
+        8 + 8 * capacity.div_ceil(12) + capacity * record + capacity.div_ceil(2) + (slots + 16) * slots
     };
     for (capacity, value_len) in [(1, 0), (300, 8), (57_143, 24), (60_000, 24), (99_999, 25), (1 << 22, 512)]
     {
@@ -385,5 +384,5 @@ fn memory_is_what_the_readme_says() {
         assert_eq!(Node::<64>::words(&config), formula(64, capacity, value_len));
         assert_eq!(Node::<3>::words(&config), formula(3, capacity, value_len));
     }
-    assert_eq!(formula(64, 60_000, 24), 565_185);
+    assert_eq!(formula(64, 60_000, 24), 555_128);
 }

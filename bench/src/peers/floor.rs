@@ -12,8 +12,8 @@ const WAYS: usize = 16;
 const WORDS: usize = WAYS / 4;
 /// The least bit of each fingerprint in a word: as a factor, it copies a fingerprint to all of them.
 const QUARTERS: u64 = 0x0001_0001_0001_0001;
-/// Records a line is sized for: as popmap's, a load of 13 in a full table.
-const LINE_RECORDS: usize = 13;
+/// Records a line is sized for: as popmap's, a load of 12 in a full table.
+const LINE_RECORDS: usize = 12;
 /// Records of the longest packet.
 const BATCH: usize = 32;
 /// Records that 16 bits tell apart.

@@ -25,11 +25,19 @@ impl<'a, const N: usize> Checkpoints<'a, N> {
         Self { held, positions: Positions::default() }
     }
 
-    /// Returns the newest log position behind which `version` may miss something; zero is the start of the log.
-    pub fn newest_covered_by(&self, version: &VersionVector<N>) -> u64 {
-        let Positions { positions, len } = &self.positions;
-        let covered = (0..*len).rev().find(|&i| version.covers_all(&self.held[i]));
-        covered.map_or(0, |i| positions[i])
+    /// Returns the newest log position behind which `version` may miss something, of those that a walk can start from.
+    pub fn newest_covered_by(
+        &self,
+        version: &VersionVector<N>,
+        is_reached: impl Fn(u64) -> bool,
+    ) -> Option<u64> {
+        let mut newest_first = (0..self.positions.len).rev().map(|i| (self.positions.positions[i], i));
+        let covered = |&(_, i): &(u64, usize)| version.covers_all(&self.held[i]);
+        newest_first
+            .by_ref()
+            .take_while(|&(position, _)| is_reached(position))
+            .find(covered)
+            .map(|(at, _)| at)
     }
 
     /// Notes that what is held at `position` is `held`.

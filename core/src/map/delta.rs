@@ -1,7 +1,7 @@
 //! Versions and deltas: the walk along the change log, and the commit (rules R5 and R6).
 
 use super::Map;
-use super::peer::{Serve, Session};
+use super::peer::{Origin, Serve, Session, Stretch};
 use crate::clock::VersionVector;
 use crate::id::{Slot, SlotSet};
 use crate::limits::WALK_MAX;
@@ -92,7 +92,7 @@ impl<const N: usize> Map<'_, N> {
         let owes_delta = unseen || flags & VersionFixed::FORCE != 0;
         if owes_delta {
             let serve = self.start_of(from, cursor);
-            let until = if serve.from_base { 0 } else { packet.fixed.until.get() };
+            let until = if serve.origin == Origin::Cursor { packet.fixed.until.get() } else { 0 };
             let packets_left = packet.fixed.window.get().max(1);
             self.state.peers[from.index()].serve = Some(Serve { until, packets_left, ..serve });
             self.state.serving.insert(from);
@@ -107,18 +107,21 @@ impl<const N: usize> Map<'_, N> {
         self.witness_own(theirs.get(self.state.slot));
     }
 
-    /// Where a walk for `peer` starts: its cursor, or the newest checkpoint that its version covers.
-    fn start_of(&self, peer: Slot, cursor: Option<u64>) -> Serve {
-        let serve = |at, from_base| Serve { at, from_base, until: 0, packets_left: 0 };
+    /// Where a walk for `peer` starts: at its cursor, or at the newest checkpoint that its version covers, or with a scan.
+    fn start_of(&mut self, peer: Slot, cursor: Option<u64>) -> Serve {
+        let serve = |at, origin| Serve { at, origin, until: 0, packets_left: 0 };
+        let reaches = |position| self.log.reaches(position);
+        let cursor = cursor.filter(|&cursor| reaches(cursor) || self.broken(Tooth::WalkFromTail));
         if let Some(cursor) = cursor
             && self.log.head() - cursor <= WALK_MAX
         {
-            return serve(cursor, false);
+            return serve(cursor, Origin::Cursor);
         }
-        let base = self.checkpoints.newest_covered_by(&self.peer_versions[peer.index()]);
-        match cursor {
-            Some(cursor) if cursor >= base => serve(cursor, false),
-            _ => serve(base, true),
+        let base = self.checkpoints.newest_covered_by(&self.peer_versions[peer.index()], reaches);
+        match (cursor, base) {
+            (Some(cursor), base) if base.is_none_or(|base| cursor >= base) => serve(cursor, Origin::Cursor),
+            (_, Some(base)) => serve(base, Origin::Base),
+            _ => serve(self.log.start_scan(), Origin::Scan),
         }
     }
 
@@ -143,10 +146,14 @@ impl<const N: usize> Map<'_, N> {
     /// [`WALK_MAX`] log entries.
     pub fn write_delta(&mut self, to: Slot, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let peer = &self.state.peers[to.index()];
-        let (Some(serve), life) = (peer.serve, peer.life.id) else {
+        let (Some(mut serve), life) = (peer.serve, peer.life.id) else {
             self.state.serving.remove(to);
             return None;
         };
+        if !self.log.reaches(serve.at) && !self.broken(Tooth::WalkFromTail) {
+            // So much has changed meanwhile.
+            serve = Serve { packets_left: serve.packets_left, ..self.start_of(to, None) };
+        }
         let mut writer = Writer::new(frame)?;
         let record_len = self.shape.record_len();
         if writer.room() < size_of::<DeltaFixed>() + 8 + record_len {
@@ -155,21 +162,28 @@ impl<const N: usize> Map<'_, N> {
         let fixed_at = writer.reserve::<DeltaFixed>();
         let theirs = &self.peer_versions[to.index()];
         let head = self.log.head();
-        let stop = if serve.until == 0 { head } else { serve.until.min(head).max(serve.at) };
-        let limit = stop.min(serve.at.max(self.log.ends.tail) + WALK_MAX);
+        let stop = if serve.until == 0 { head } else { serve.until };
 
-        let (mut reached, mut count) = (limit, 0);
-        for (position, at, mark) in self.log.walk(&self.table, serve.at, limit) {
-            if theirs.covers(mark.dot) {
-                continue;
-            }
-            // Eight bytes stay for an empty version.
-            if writer.room() < record_len + 8 {
-                reached = position - 1;
+        let (mut reached, mut count, mut steps) = (serve.at, 0, self.log.steps(serve.at));
+        for _ in 0..WALK_MAX {
+            if reached >= stop {
                 break;
             }
-            self.table.copy_out(at, writer.claim(record_len));
-            count += 1;
+            let Some((position, record)) = self.log.step(&self.table, &mut steps) else {
+                reached = head;
+                break;
+            };
+            if let Some((at, mark)) = record
+                && !theirs.covers(mark.dot)
+            {
+                // Eight bytes stay for an empty version.
+                if writer.room() < record_len + 8 {
+                    break;
+                }
+                self.table.copy_out(at, writer.claim(record_len));
+                count += 1;
+            }
+            reached = position;
         }
         let news = if self.broken(Tooth::PublishedOrder) {
             // The published rule needs all of the sender's version.
@@ -181,7 +195,7 @@ impl<const N: usize> Map<'_, N> {
         if !complete {
             writer.put(&[0; 8]);
         }
-        let last = complete || serve.packets_left <= 1 || serve.until != 0 && reached == stop;
+        let last = complete || serve.packets_left <= 1 || serve.until != 0 && reached >= stop;
         let bit = |flag: u32, on: bool| if on { flag } else { 0 };
         writer.fill(
             fixed_at,
@@ -191,14 +205,16 @@ impl<const N: usize> Map<'_, N> {
                 to: reached.into(),
                 head: head.into(),
                 floor: self.state.floor.into(),
-                flags: (bit(DeltaFixed::FROM_BASE, serve.from_base)
+                flags: (bit(DeltaFixed::FROM_BASE, serve.origin == Origin::Base)
+                    | bit(DeltaFixed::FROM_SCAN, serve.origin == Origin::Scan)
                     | bit(DeltaFixed::COMPLETE, complete)
                     | bit(DeltaFixed::LAST, last))
                 .into(),
             },
         );
         self.stats.records_sent += count as u64;
-        let next = Serve { at: reached, packets_left: serve.packets_left - 1, from_base: false, ..serve };
+        let next =
+            Serve { at: reached, packets_left: serve.packets_left - 1, origin: Origin::Cursor, ..serve };
         self.state.peers[to.index()].serve = (!last).then_some(next);
         if last {
             self.state.serving.remove(to);
@@ -224,25 +240,33 @@ impl<const N: usize> Map<'_, N> {
         if self.broken(Tooth::CommitEveryPacket) {
             self.join_version(&self.peer_versions[from.index()].clone(), SlotSet::first(N));
         }
+        let origin = match flags & (DeltaFixed::FROM_SCAN | DeltaFixed::FROM_BASE) {
+            0 => Origin::Cursor,
+            DeltaFixed::FROM_BASE => Origin::Base,
+            _ => Origin::Scan,
+        };
         let (start, to, head) = (fixed.from.get(), fixed.to.get(), fixed.head.get());
-        let ordered = self.broken(Tooth::HeadOrder);
+        let (ordered, scan_is_whole) = (self.broken(Tooth::HeadOrder), self.broken(Tooth::ScanIsWhole));
         let peer = &mut self.state.peers[from.index()];
         let newest_before = peer.session.newest_head;
-        let progress = peer.session.advance(start, to, head, flags & DeltaFixed::FROM_BASE != 0);
+        let advance = peer.session.advance(Stretch { origin, from: start, to, head });
+        if scan_is_whole {
+            peer.session.low = 0;
+        }
         let gap = !peer.session.ahead.is_empty();
-        let contiguous = peer.session.cursor.is_some_and(|cursor| cursor >= head && start <= cursor);
         // R5: no older head than the newest used on the way, or what moved in between was in neither walk.
-        let committed = flags & DeltaFixed::COMPLETE != 0 && contiguous && (head >= newest_before || ordered);
+        let in_order = head >= newest_before || ordered;
+        let committed = flags & DeltaFixed::COMPLETE != 0 && advance.contiguous && in_order;
         if committed {
             peer.committed = true;
             peer.counted |= envelope.flags & flag::CAUGHT_UP != 0;
             self.stats.commits += 1;
             self.join_version(&theirs, listed);
             self.try_start();
-        } else if !progress {
+        } else if !advance.progress {
             self.stats.deltas_out_of_order += 1;
         }
-        DeltaOutcome { progress, committed, last, gap, refused: false }
+        DeltaOutcome { progress: advance.progress, committed, last, gap, refused: false }
     }
 
     /// Accounts for everything that `theirs`, zero but in the slots `listed`, does: R6 must hold for it already.

@@ -38,7 +38,7 @@ impl<const N: usize> Map<'_, N> {
         checkpoints.copy_from_slice(self.checkpoints.held);
         Ok(Map {
             table,
-            log: ChangeLog::at(ring, self.log.ends),
+            log: ChangeLog::at(ring, self.log.places(), self.log.ends),
             checkpoints: Checkpoints { held: checkpoints, positions: self.checkpoints.positions },
             peer_versions,
             state: self.state.clone(),
@@ -53,15 +53,13 @@ impl<const N: usize> Map<'_, N> {
     }
 
     /// Feeds everything that decides how this replica behaves to `hasher`, for model checks: replicas that hash alike
-    /// do alike. Where a record lies in the table, the counters and the waiting events are left out.
+    /// do alike. The counters and the waiting events are left out.
     pub fn hash_state(&self, hasher: &mut impl Hasher) {
         self.state.hash(hasher);
-        self.log.ends.hash(hasher);
         self.fresh.lost().hash(hasher);
-        for (position, at, _) in self.log.walk(&self.table, 0, self.log.head()) {
-            position.hash(hasher);
-            self.table.record(at).for_each(|word| word.hash(hasher));
-        }
+        self.log.hash_changes(&self.table, hasher);
+        // Scans walk the table in the order of its places.
+        self.table.hash_places(hasher);
         self.peer_versions.iter().for_each(|version| version.hash(hasher));
         self.checkpoints.iter().for_each(|checkpoint| checkpoint.hash(hasher));
     }
@@ -72,12 +70,17 @@ impl<const N: usize> Map<'_, N> {
         Some(self.held_at(at, &self.table.mark(at)?))
     }
 
-    /// Iterates the keys that changed after the log position `since`, each once and with what stands there now; the
-    /// latest change comes last. Keys whose tombstone was collected are not among them, and some whose log entry was
-    /// only moved are.
+    /// Iterates the keys that changed after the log position `since`, each once and with what stands there now, the latest
+    /// change last; none when it is beyond the head. Where the log no longer reaches back so far these are all keys, in no order. Keys whose tombstone was
+    /// collected are not among them.
     pub fn changed_since(&self, since: u64) -> impl Iterator<Item = (Key, Held)> + '_ {
-        let walk = self.log.walk(&self.table, since, self.log.head());
-        walk.map(|(_, at, mark)| (self.table.key(at), self.held_at(at, &mark)))
+        let reached = self.log.reaches(since);
+        let mut steps = reached.then(|| self.log.steps(since));
+        let changed = core::iter::from_fn(move || self.log.step(&self.table, steps.as_mut()?));
+        let all = if reached || since > self.log.head() { 0 } else { self.table.high_water() };
+        let all = (0..all).filter_map(|at| self.table.mark(at).map(|mark| (at, mark)));
+        let records = changed.filter_map(|(_, record)| record).chain(all);
+        records.map(|(at, mark)| (self.table.key(at), self.held_at(at, &mark)))
     }
 
     fn held_at(&self, at: Position, mark: &Mark) -> Held {

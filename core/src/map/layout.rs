@@ -8,8 +8,8 @@ use crate::wire::Shape;
 
 /// Words of an index bucket: one cache line, of fifteen entries.
 pub(super) const BUCKET_WORDS: usize = 8;
-/// Records a bucket is sized for: a load of 13/15 when the map is full.
-const BUCKET_RECORDS: usize = 13;
+/// Records a bucket is sized for: a load of 12/15 when the map is full.
+const BUCKET_RECORDS: usize = 12;
 /// Words of a slot beside its value: stamp, key (2), counter, term and slot and flags.
 pub(super) const SLOT_WORDS: usize = 5;
 /// Words before the index.
@@ -22,7 +22,7 @@ pub(super) struct Layout {
     pub buckets: u32,
     /// Bytes of a value.
     pub value_len: u32,
-    /// Entries of the change log's ring.
+    /// Entries of the change log's ring: as many changes as there may be records.
     pub ring: u32,
 }
 
@@ -33,8 +33,7 @@ impl Layout {
             capacity: capacity as u32,
             buckets: capacity.div_ceil(BUCKET_RECORDS) as u32,
             value_len: shape.value_len as u32,
-            // Seven sixteenths more than the records: see ChangeLog for why that bounds the cost of an append.
-            ring: (capacity + capacity / 16 * 7 + 8) as u32,
+            ring: capacity as u32,
         }
     }
 

@@ -1,165 +1,210 @@
 //! The change log: the records in the order in which they last changed here.
 //!
-//! A ring of table positions. Appending gives the record the new log position, and strikes out the entry that it had: its
-//! stamp tells where that is. So each record has one entry, and neither walks nor cleaning look at a record to find that
-//! it has moved on. A ring that is filling up is cleaned: a record at the tail moves to the head, which only makes a later
-//! walk look at it once more.
+//! A ring of table positions. Each change takes the next log position, which the record is stamped with, and writes its
+//! table position into the ring over the oldest entry there. So a change costs one store, whatever is in the map; an entry
+//! whose record has moved on, as its stamp tells, is passed over by walks; and the ring holds the last changes only, as
+//! many as the map has room for records.
 //!
-//! Cleaning is gentle at first: four entries or more for each append, [`LOG_CLEAN_TOGETHER`] at a time. In a map that is
-//! as full as puts make it (R3) and whose records change in turn or at random, that is enough: most of the oldest entries
-//! are struck out. Where it is not, the ring goes on filling, and in its last eleventh each append takes
-//! [`LOG_CLEAN_PER_APPEND`] entries. With a ring 7/16 larger than the table that always finds room in time: passing every
-//! record takes an eighth of the capacity in appends, and an eleventh of the ring is more.
+//! What lies behind the ring is *scanned*: walked in the order of the table. So that a walk can stop anywhere and go on
+//! later, and so that what a packet says of a stretch of the log stays true (R5), the places of the table get log
+//! positions of their own, which no change has:
+//!
+//! ```text
+//! position   ..., 7, 8 |  9 = start | 10, ... 9 + capacity |  10 + capacity, ...
+//!            changes   |            | places of the table  |  changes
+//! ```
+//!
+//! The stretch from `start` is made of the places with the records that last changed before it. A record in one of them
+//! that changes moves to a position behind them all, as any record does. So whoever has walked all places, and then the
+//! changes behind them, has everything, just as if each of those records had last changed at its place. `start` serves all
+//! who scan, until what follows its places leaves the ring; then the next one to scan gets a new one, at the head.
+//!
+//! A cursor among the places is greater than any position in front of them, but says nothing of those. So the first packet
+//! of a scan says that it is, its receiver notes the start ([`Session::low`](super::peer::Session::low)), and takes nothing
+//! from in front of that for the next.
+
+use core::hash::{Hash, Hasher};
 
 use super::table::{Mark, Position, Stamp, Table};
-use crate::limits::{LOG_CLEAN_PER_APPEND, LOG_CLEAN_TOGETHER};
-
-/// An entry whose record has moved on, or is gone.
-const STRUCK_OUT: Position = Position::MAX;
 
 pub(super) struct ChangeLog<'a> {
     pub(super) ring: &'a mut [u32],
     pub(super) ends: Ends,
-    /// Entries from which on the ring is cleaned now and then, and at each append.
-    gently_from: u64,
-    always_from: u64,
+    /// Places of the table.
+    places: u64,
 }
 
 /// The log's positions, apart from its entries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub(super) struct Ends {
-    /// Position of the newest entry; zero when nothing was ever appended.
-    pub head: u64,
-    /// Everything up to here has left the ring.
-    pub tail: u64,
-    /// Where in the ring `head` and `tail` are: a step is cheaper than a division.
-    head_place: u32,
-    tail_place: u32,
+    /// The newest position.
+    head: u64,
+    /// Where in the ring the next entry goes, and whether one is there already.
+    next_place: u32,
+    is_full: bool,
+    /// Where scans start, and where the places end that they walk. Both zero, where there are none, until one is needed:
+    /// before the ring is full everything is in it.
+    start: u64,
+    scanned: u64,
 }
 
 impl<'a> ChangeLog<'a> {
-    pub fn new(ring: &'a mut [u32]) -> Self {
-        Self::at(ring, Ends::default())
+    /// Returns the empty log of a table with so many places.
+    pub fn new(ring: &'a mut [u32], places: usize) -> Self {
+        Self::at(ring, places as u64, Ends::default())
     }
 
     /// Returns the log that has these entries, and has come so far.
-    pub fn at(ring: &'a mut [u32], ends: Ends) -> Self {
-        let size = ring.len() as u64;
-        let (gently_from, always_from) = (size - (size / 8).max(1), size - (size / 11).max(1));
-        Self { ring, ends, gently_from, always_from }
+    pub fn at(ring: &'a mut [u32], places: u64, ends: Ends) -> Self {
+        Self { ring, ends, places }
     }
 
-    fn place(&self, position: u64) -> u32 {
-        (position % self.ring.len() as u64) as u32
-    }
-
-    #[inline]
-    fn next_place(&self, place: u32) -> u32 {
-        if place + 1 == self.ring.len() as u32 { 0 } else { place + 1 }
+    pub fn places(&self) -> u64 {
+        self.places
     }
 
     /// Returns the newest log position.
+    #[inline]
     pub fn head(&self) -> u64 {
         self.ends.head
     }
 
-    /// Appends a change of the record at `at`, which has this stamp if it was there before; returns its log position, which
-    /// the caller stamps on the record.
+    /// Appends a change of the record at `at`; returns its log position, which the caller stamps on the slot.
     #[inline]
-    pub fn append(&mut self, table: &Table<'_>, at: Position, before: Option<Stamp>) -> u64 {
-        if let Some(before) = before {
-            self.strike_out(before);
+    pub fn append(&mut self, at: Position) -> u64 {
+        let ends = &mut self.ends;
+        ends.head += 1;
+        let place = ends.next_place as usize;
+        self.ring[place] = at;
+        ends.next_place += 1;
+        if place + 1 == self.ring.len() {
+            ends.next_place = 0;
+            ends.is_full = true;
         }
-        let Ends { head, tail, .. } = self.ends;
-        let used = head - tail;
-        if used >= self.gently_from {
-            if used >= self.always_from {
-                self.make_room(table);
-            } else if head.is_multiple_of(LOG_CLEAN_TOGETHER as u64 / 4) {
-                self.clean(table, LOG_CLEAN_TOGETHER as u64);
-            }
-        }
-        self.push(at)
+        ends.head
     }
 
-    /// Appends that a record with this stamp is gone; returns a log position that no record has.
-    pub fn append_removal(&mut self, table: &Table<'_>, before: Stamp) -> u64 {
-        self.append(table, STRUCK_OUT, Some(before))
+    /// Feeds what decides how the log behaves to `hasher`: for model checks.
+    pub fn hash_changes(&self, table: &Table<'_>, hasher: &mut impl Hasher) {
+        self.ends.hash(hasher);
+        for behind in 0..self.len() {
+            let at = self.ring[self.place(behind)];
+            (at, table.entry(at).stamp().steps_to(self.ends.head) as usize == behind).hash(hasher);
+        }
     }
 
+    /// Returns the entries in the ring.
+    fn len(&self) -> usize {
+        if self.ends.is_full { self.ring.len() } else { self.ends.next_place as usize }
+    }
+
+    /// Returns where in the ring the entry is that so many came after.
     #[inline]
-    fn strike_out(&mut self, stamp: Stamp) {
-        let behind = stamp.steps_to(self.ends.head);
-        debug_assert!(u64::from(behind) < self.ends.head - self.ends.tail, "every record has an entry");
-        let head_place = self.ends.head_place;
-        let place =
-            if behind <= head_place { head_place } else { head_place + self.ring.len() as u32 } - behind;
-        self.ring[place as usize] = STRUCK_OUT;
+    fn place(&self, behind: usize) -> usize {
+        let next = self.ends.next_place as usize;
+        if behind < next { next - 1 - behind } else { next + self.ring.len() - 1 - behind }
     }
 
-    #[inline(never)]
-    fn make_room(&mut self, table: &Table<'_>) {
-        let size = self.ring.len() as u64;
-        self.clean(table, LOG_CLEAN_PER_APPEND as u64);
-        while self.ends.head - self.ends.tail == size {
-            self.clean(table, LOG_CLEAN_PER_APPEND as u64);
+    /// Whether a walk may go on at `position`: neither has anything behind it left the ring, nor is it in a scan that has
+    /// become of no use.
+    pub fn reaches(&self, position: u64) -> bool {
+        position <= self.ends.head && self.entries_behind(position) <= self.len() as u64
+    }
+
+    /// Returns the entries behind a position.
+    fn entries_behind(&self, position: u64) -> u64 {
+        let Ends { head, start, scanned, .. } = self.ends;
+        if position >= start {
+            head - position.max(scanned)
+        } else {
+            // Neither the start nor the places have entries.
+            head - position - (scanned - start + 1)
         }
     }
 
-    /// Takes some entries off the tail, at most [`LOG_CLEAN_TOGETHER`]. Those that are not struck out move to the head.
-    #[inline(never)]
-    fn clean(&mut self, table: &Table<'_>, count: u64) {
-        let Ends { head, tail, tail_place, .. } = self.ends;
-        let count = (head - tail).min(count) as usize;
-        debug_assert!(count > 0, "a ring that is filling up has entries");
-        let start = self.next_place(tail_place) as usize;
-        let first = count.min(self.ring.len() - start);
-        let (mut moved, mut kept) = ([0; LOG_CLEAN_TOGETHER], 0);
-        let mut look = |entries: &[Position]| {
-            for &at in entries {
-                moved[kept % LOG_CLEAN_TOGETHER] = at;
-                kept += usize::from(at != STRUCK_OUT);
-            }
-        };
-        look(&self.ring[start..start + first]);
-        look(&self.ring[..count - first]);
-        self.ends.tail = tail + count as u64;
-        // Where the last of them was, not the place behind it.
-        let behind = if count > first { count - first } else { start + first };
-        self.ends.tail_place = behind as u32 - 1;
-        for &at in &moved[..kept] {
-            let position = self.push(at);
-            table.restamp(at, position);
+    /// Returns where a scan starts.
+    ///
+    /// A new start is given when what follows the old one has left the ring, and not before: so no place of an old scan is
+    /// ever [reached](Self::reaches).
+    pub fn start_scan(&mut self) -> u64 {
+        if !self.reaches(self.ends.start) {
+            let start = self.ends.head + 1;
+            let scanned = start + self.places;
+            self.ends = Ends { head: scanned, start, scanned, ..self.ends };
         }
-        // Those that moved have not changed for long: the next ones are not in the cache either.
-        let next = behind + count;
-        for &at in self.ring.get(behind..next).unwrap_or_default() {
-            table.touch_slot(at);
-        }
+        self.ends.start
     }
 
+    /// Returns the way from `from`, which the log must [reach](Self::reaches) for it to be whole, in this order: positions of a scan, if it
+    /// is one of them, and those of changes.
+    pub fn steps(&self, from: u64) -> Steps {
+        let entries = self.entries_behind(from).min(self.len() as u64);
+        let Ends { start, scanned, .. } = self.ends;
+        let places = if from >= start { scanned.saturating_sub(from) } else { 0 };
+        Steps { next: from + 1, places, entries }
+    }
+
+    /// Makes the next step: returns its position, and the record there: where in the table, and its order.
     #[inline]
-    fn push(&mut self, at: Position) -> u64 {
-        self.ends.head += 1;
-        self.ends.head_place = self.next_place(self.ends.head_place);
-        self.ring[self.ends.head_place as usize] = at;
-        self.ends.head
+    pub fn step(&self, table: &Table<'_>, steps: &mut Steps) -> Option<(u64, Option<(Position, Mark)>)> {
+        if steps.places > 0 {
+            return Some(self.step_in_scan(table, steps));
+        }
+        if steps.entries == 0 {
+            return None;
+        }
+        steps.entries -= 1;
+        if steps.next == self.ends.start {
+            steps.next = self.ends.scanned + 1;
+        }
+        let position = steps.next;
+        steps.next += 1;
+        let place = self.place(steps.entries as usize);
+        if let Some(&ahead) = self.ring.get(place + LOOK_AHEAD) {
+            table.touch_slot(ahead);
+        }
+        let at = self.ring[place];
+        Some((position, table.mark_at(at, position).map(|mark| (at, mark))))
     }
 
-    /// Iterates the entries behind `from` up to and including `to`: log position, table position and order.
-    #[inline]
-    pub fn walk<'w>(
-        &'w self,
-        table: &'w Table<'a>,
-        from: u64,
-        to: u64,
-    ) -> impl Iterator<Item = (u64, Position, Mark)> + 'w {
-        let from = from.max(self.ends.tail);
-        let mut place = self.place(from);
-        (from..to.min(self.ends.head)).filter_map(move |before| {
-            place = self.next_place(place);
-            let at = self.ring[place as usize];
-            if at == STRUCK_OUT { None } else { table.mark(at).map(|mark| (before + 1, at, mark)) }
-        })
+    /// A record that is in the ring behind the scan is left to the rest of the walk.
+    fn step_in_scan(&self, table: &Table<'_>, steps: &mut Steps) -> (u64, Option<(Position, Mark)>) {
+        let position = steps.next;
+        let at = (position - self.ends.start - 1) as Position;
+        steps.next += 1;
+        steps.places -= 1;
+        // What has never been used is passed over at once.
+        if at >= table.high_water() {
+            steps.next = self.ends.scanned + 1;
+            steps.places = 0;
+            return (self.ends.scanned, None);
+        }
+        let found = table.entry(at);
+        let record = found.mark().filter(|_| !self.is_behind_scan(at, found.stamp()));
+        (position, record.map(|mark| (at, mark)))
+    }
+
+    /// Whether the record at `at`, with this stamp, has an entry behind the places of a scan.
+    fn is_behind_scan(&self, at: Position, stamp: Stamp) -> bool {
+        let behind = stamp.steps_to(self.ends.head) as usize;
+        let entries = self.entries_behind(self.ends.scanned) as usize;
+        // The stamp tells the low bits of a position only; the entry tells whether it is this one.
+        behind < self.len().min(entries) && self.ring[self.place(behind)] == at
     }
 }
+
+/// How far ahead of a walk its records are brought into the cache.
+const LOOK_AHEAD: usize = 8;
+
+/// How far a walk has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steps {
+    /// The position to come.
+    next: u64,
+    /// Places of a scan to come, and after them entries of the ring.
+    places: u64,
+    entries: u64,
+}
+
+#[cfg(all(test, not(popmap_loom)))]
+mod tests;

@@ -56,7 +56,7 @@ use table::Table;
 
 use crate::clock::VersionVector;
 use crate::id::{Life, Slot, SlotSet};
-use crate::limits::CAPACITY_MAX;
+use crate::limits::{CAPACITY_MAX, LOG_PART_MIN, LOG_PARTS};
 use crate::ownership::Owners;
 use crate::teeth::Tooth;
 use crate::time::Instant;
@@ -241,7 +241,7 @@ impl<'a, const N: usize> Map<'a, N> {
         }
         Ok(Self {
             table,
-            log: ChangeLog::new(ring),
+            log: ChangeLog::new(ring, capacity),
             checkpoints: Checkpoints::new(checkpoints),
             peer_versions,
             state: State {
@@ -428,6 +428,15 @@ impl<'a, const N: usize> Map<'a, N> {
             let held =
                 if self.broken(Tooth::CheckpointOfVersion) { self.state.version } else { self.state.held };
             self.checkpoints.note(self.log.head(), &held);
+        }
+    }
+
+    /// Notes one when so much has changed that the ring would else lose sight of the last.
+    #[inline]
+    fn note_distant_checkpoint(&mut self) {
+        let far = (u64::from(self.layout.ring) / LOG_PARTS).max(LOG_PART_MIN);
+        if self.log.head() - self.checkpoints.newest() >= far {
+            self.note_checkpoint();
         }
     }
 

@@ -37,12 +37,46 @@ pub(super) struct Peer {
 /// Our walk through a peer's change log (rule R5).
 #[derive(Clone, Hash, Default, Debug, PartialEq, Eq)]
 pub(super) struct Session {
-    /// We account for every record whose last change there is at or before this position.
+    /// We account for every record whose last change there is behind [`low`](Self::low) and at or before this position.
     pub cursor: Option<u64>,
+    /// The start of the latest scan that we took part in, zero before the first. Of what is in front of it we know nothing
+    /// until the cursor is behind the scan's places; and then there is nothing in front that is not in a place.
+    pub low: u64,
     /// The newest head of any packet that moved, or will move, the cursor.
     pub newest_head: u64,
     /// Ranges received behind a gap, to be joined when it closes.
     pub ahead: Vec<(u64, u64), RANGES_AHEAD>,
+}
+
+/// A stretch `(from, to]` of a peer's change log, all of whose records came in one packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    pub origin: Origin,
+    pub from: u64,
+    pub to: u64,
+    /// The newest position when it was walked.
+    pub head: u64,
+}
+
+/// What the start of a stretch takes for granted.
+#[derive(Clone, Copy, Hash, Debug, PartialEq, Eq, Default)]
+pub(super) enum Origin {
+    /// A cursor of the receiver's at the start or behind it.
+    #[default]
+    Cursor,
+    /// Nothing: the start is a checkpoint that the receiver's version covers.
+    Base,
+    /// Nothing: the start is that of a scan. It claims nothing of what is in front of it.
+    Scan,
+}
+
+/// What a stretch did to a [`Session`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Advance {
+    /// The cursor moved, or a range was kept.
+    pub progress: bool,
+    /// The stretch follows what was there: we account for everything up to its head.
+    pub contiguous: bool,
 }
 
 /// A stretch of our change log that a peer asked for.
@@ -52,8 +86,8 @@ pub(super) struct Serve {
     /// Where to stop; zero for the head.
     pub until: u64,
     pub packets_left: u16,
-    /// `at` is a checkpoint that the peer's version covers.
-    pub from_base: bool,
+    /// What `at` is.
+    pub origin: Origin,
 }
 
 #[derive(Clone, Copy, Hash, Debug, PartialEq, Eq)]
@@ -70,22 +104,31 @@ impl Peer {
 }
 
 impl Session {
-    /// Takes account of a packet with the records of the range `(from, to]`, whose start needs no cursor when it is a
-    /// base. Returns whether the cursor moved or a range was kept.
-    pub fn advance(&mut self, from: u64, to: u64, head: u64, from_base: bool) -> bool {
-        let reached = match self.cursor {
-            Some(cursor) if from <= cursor => cursor,
-            _ if from_base => from,
-            _ => return self.keep(from, to, head),
+    /// Takes account of a packet with all records of a stretch.
+    pub fn advance(&mut self, stretch: Stretch) -> Advance {
+        let Stretch { origin, from, to, head } = stretch;
+        let cursor = self.cursor.unwrap_or(0);
+        let (low, reached) = match origin {
+            // What was overtaken by a scan does not follow it, although its positions are the lesser.
+            _ if self.cursor.is_some() && from < self.low => match origin {
+                Origin::Base if to >= self.low => (0, cursor.max(to)),
+                _ => return Advance::default(),
+            },
+            _ if self.cursor.is_some() && from <= cursor => (self.low, cursor.max(to)),
+            Origin::Cursor => return Advance { progress: self.keep(from, to, head), contiguous: false },
+            Origin::Base => (0, to),
+            Origin::Scan => (from, to),
         };
-        let moved = self.cursor.is_none_or(|cursor| to > cursor) || head > self.newest_head;
-        let mut cursor = reached.max(to);
-        while let Some(i) = self.ahead.iter().position(|&(from, _)| from <= cursor) {
-            cursor = cursor.max(self.ahead.swap_remove(i).1);
+        let before = (self.cursor, self.newest_head);
+        self.low = low;
+        self.ahead.retain(|&(from, _)| from >= low);
+        let mut reached = reached;
+        while let Some(i) = self.ahead.iter().position(|&(from, _)| from <= reached) {
+            reached = reached.max(self.ahead.swap_remove(i).1);
         }
-        self.cursor = Some(cursor);
+        self.cursor = Some(reached);
         self.newest_head = self.newest_head.max(head);
-        moved
+        Advance { progress: before != (self.cursor, self.newest_head), contiguous: reached >= head }
     }
 
     /// Keeps a range that starts behind a gap.

@@ -50,8 +50,7 @@ impl<const N: usize> Map<'_, N> {
     fn collect(&mut self, at: Position, mark: &Mark) {
         self.state.floor = self.state.floor.max(mark.term);
         let mix = self.table.key(at).mix();
-        let before = self.table.entry(at).stamp();
-        let position = self.log.append_removal(&self.table, before);
+        let position = self.log.append(at);
         self.table.remove(at, mix, Stamp::new(position, self.state.now.0));
         self.stats.tombstones_collected += 1;
         self.state.full = false;

@@ -9,6 +9,8 @@
 //! takes a new position in the change log, which is the stamp's sequence: 30 bits, so a reader would have to sleep
 //! through exactly 2^30 changes to be fooled.
 
+use core::hash::{Hash, Hasher};
+
 pub(super) use self::index::Guess;
 use self::index::Index;
 pub(super) use self::mark::{Mark, is_next, is_tombstone, writer};
@@ -18,6 +20,7 @@ use super::layout::{Layout, SLOT_WORDS, TABLE_HEADER_WORDS};
 use crate::arch::prefetch::prefetch;
 use crate::atomic::{AtomicU64, Ordering, fence};
 use crate::id::Key;
+use crate::limits::VALUE_DEFAULT;
 
 mod index;
 mod mark;
@@ -112,6 +115,14 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Feeds what stands at which place, and which places will be taken next, to `hasher`.
+    pub fn hash_places(&self, hasher: &mut impl Hasher) {
+        self.header.iter().take(header::HEARTBEAT).for_each(|word| word.load(Ordering::Relaxed).hash(hasher));
+        for at in 0..self.high_water() {
+            self.record(at).for_each(|word| word.hash(hasher));
+        }
+    }
+
     fn words(&self) -> impl Iterator<Item = &'a AtomicU64> + use<'a> {
         self.header.iter().chain(self.index.words()).chain(self.slots)
     }
@@ -157,6 +168,14 @@ impl<'a> Table<'a> {
         self.entry(position).mark()
     }
 
+    /// Returns the order of the record that last changed at this position of the change log, or `None` when it has changed
+    /// since, or is gone. What the log has entries for is less than 2^30 changes ago.
+    #[inline]
+    pub fn mark_at(&self, position: Position, log_position: u64) -> Option<Mark> {
+        let entry = self.entry(position);
+        if entry.stamp().steps_to(log_position) == 0 { entry.mark() } else { None }
+    }
+
     /// Returns the words of the value.
     #[inline]
     pub fn value(&self, position: Position) -> impl Iterator<Item = u64> + use<'a> {
@@ -175,9 +194,16 @@ impl<'a> Table<'a> {
     pub fn copy_out(&self, position: Position, bytes: &mut [u8]) {
         let (slot, value) = self.slot(position);
         let (bytes, _) = bytes.as_chunks_mut();
-        let (head, tail) = bytes.split_at_mut((SLOT_WORDS - 1).min(bytes.len()));
+        let Some((head, tail)) = bytes.split_first_chunk_mut::<{ SLOT_WORDS - 1 }>() else { return };
         copy_words(&slot[1..], head);
-        copy_words(value, tail);
+        // As many as a value has by default: a loop over so few words costs more than they do.
+        match (
+            <&[_; VALUE_DEFAULT / 8]>::try_from(value),
+            <&mut [_; VALUE_DEFAULT / 8]>::try_from(&mut *tail),
+        ) {
+            (Ok(value), Ok(tail)) => copy_words(value, tail),
+            _ => copy_words(value, tail),
+        }
     }
 
     /// Overwrites everything of a slot but its key, with the words of a [`Mark`] and of a value. `was_tombstone` says
@@ -193,7 +219,8 @@ impl<'a> Table<'a> {
     ) {
         let Entry { slot, value: words, .. } = entry;
         debug_assert_eq!(was_tombstone, entry.mark().is_some_and(|mark| mark.tombstone));
-        lock(slot);
+        slot[0].store(stamp.busy().0, Ordering::Relaxed);
+        fence(Ordering::Release);
         slot[3].store(counter, Ordering::Relaxed);
         slot[4].store(meta, Ordering::Relaxed);
         value.store_in(words);
@@ -205,11 +232,15 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Gives a record another log position; the record stays as it is.
-    #[inline]
-    pub fn restamp(&self, position: Position, log_position: u64) {
-        let word = &self.slot(position).0[0];
-        word.store(Stamp(word.load(Ordering::Relaxed)).moved_to(log_position).0, Ordering::Release);
+    /// Overwrites a value with another of the same writer and term.
+    #[inline(always)]
+    pub fn overwrite(&self, entry: Entry<'_>, stamp: Stamp, counter: u64, value: impl Words) {
+        let Entry { slot, value: words, .. } = entry;
+        slot[0].store(stamp.busy().0, Ordering::Relaxed);
+        fence(Ordering::Release);
+        slot[3].store(counter, Ordering::Relaxed);
+        value.store_in(words);
+        slot[0].store(stamp.of(false).0, Ordering::Release);
     }
 
     /// Takes a slot for `key` and enters it in the index. The slot stays empty to readers until it is written.
@@ -295,21 +326,10 @@ impl<'a> Table<'a> {
         self.entry_of(at, words)
     }
 
-    /// Brings the slot that a guess leads to into the cache, without waiting for it.
-    #[inline]
-    pub fn touch_guess(&self, guess: Guess) {
-        if let Guess::At(at) = guess {
-            self.touch_slot(at);
-        }
-    }
-
-    /// Brings a slot into the cache, without waiting for it; the last one where there is none at this position: whether
-    /// there is may be as good as random, and a branch that is guessed wrong costs more than a line too many.
+    /// Brings a slot into the cache, without waiting for it.
     #[inline]
     pub fn touch_slot(&self, at: Position) {
-        if let Some(word) =
-            self.slots.get((at as usize).saturating_mul(self.stride).min(self.slots.len() - 1))
-        {
+        if let Some(word) = self.slots.get(at as usize * self.stride) {
             prefetch(word);
         }
     }

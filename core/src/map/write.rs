@@ -3,14 +3,12 @@
 use core::cmp::Ordering;
 use core::fmt;
 
-use heapless::Vec;
-
 use super::event::Event;
 use super::order::compare;
-use super::table::{Entry, Guess, Mark, Packed, Position, Stamp, Words, is_next, is_tombstone, writer};
+use super::table::{Entry, Guess, Mark, Packed, Position, Stamp, Words, is_next, writer};
 use super::{Map, Phase};
 use crate::clock::{Dot, VersionVector};
-use crate::id::Key;
+use crate::id::{Key, Slot};
 use crate::limits::{MERGE_BATCH, RESERVE_DIVISOR, VALUE_MAX};
 use crate::teeth::Tooth;
 use crate::wire::{RecordRef, Records};
@@ -195,6 +193,7 @@ impl<'a, const N: usize> Map<'a, N> {
         self.fresh.note(counter, entry.at);
         self.state.version.raise(slot, counter);
         self.state.own_seen = self.state.own_seen.max(counter);
+        self.note_distant_checkpoint();
         if dot.generation() > self.state.life.generation {
             // The sequence is exhausted and has carried.
             self.state.life.generation = dot.generation();
@@ -214,59 +213,64 @@ impl<'a, const N: usize> Map<'a, N> {
         {
             self.state.push_barrier = self.state.push_barrier.max(old.dot.counter);
         }
-        let before = old.map(|old| (entry.stamp(), old.tombstone));
-        self.apply(entry, before, mark.words(), value);
+        self.apply(entry, old.is_some_and(|old| old.tombstone), mark.words(), value);
     }
 
     #[inline(always)]
-    fn apply(&mut self, entry: Entry<'a>, before: Option<(Stamp, bool)>, mark: [u64; 2], value: impl Words) {
-        let position = self.log.append(&self.table, entry.at, before.map(|(stamp, _)| stamp));
-        let was_tombstone = before.is_some_and(|(_, tombstone)| tombstone);
+    fn apply(&mut self, entry: Entry<'a>, was_tombstone: bool, mark: [u64; 2], value: impl Words) {
+        let position = self.log.append(entry.at);
         self.table.write(entry, Stamp::new(position, self.state.now.0), was_tombstone, mark, value);
-        let (slot, counter) = (writer(mark[1]), mark[0]);
+        self.hold(writer(mark[1]), mark[0]);
+    }
+
+    /// Takes note that the table holds this write.
+    #[inline(always)]
+    fn hold(&mut self, slot: Slot, counter: u64) {
         self.state.held.raise(slot, counter);
-        self.state.held_next.raise(slot, counter);
+        // Where no sweep is under way the next one begins with the version, and finds the rest in the table.
+        if self.state.sweep_at > 0 {
+            self.state.held_next.raise(slot, counter);
+        }
     }
 
     /// Merges the records of a packet, skipping those that the version covers (R6). Returns false when one was refused.
     pub(super) fn merge_all(&mut self, records: &Records<'_>, sender: &VersionVector<N>) -> bool {
         let (mut room, mut applied) = (true, 0);
         self.stats.records_received += records.len() as u64;
-        let mut records = records.iter();
-        // In a large table each step of a lookup is a cache miss. A batch goes through the steps together, so that the
-        // misses overlap.
-        let mut batch = Vec::<_, MERGE_BATCH>::new();
-        loop {
-            batch.clear();
-            for record in records.by_ref() {
-                let [counter, meta] = record.mark_words();
-                if counter <= self.state.version.get(writer(meta)) {
-                    self.stats.records_covered += 1;
+        for first in (0..records.len()).step_by(MERGE_BATCH) {
+            let batch = records.part(first, MERGE_BATCH);
+            let new = self.not_covered(&batch);
+            self.stats.records_covered += (batch.len() - new.count_ones() as usize) as u64;
+            if new == 0 {
+                continue;
+            }
+            // In a large table each step of a lookup is a cache miss. A batch goes through the steps together, so that
+            // the misses overlap.
+            let is_new = |n: usize| new >> n & 1 != 0;
+            let mut pending = [Pending { mix: 0, guess: NOWHERE }; MERGE_BATCH];
+            for (n, record) in batch.iter().enumerate() {
+                if is_new(n) {
+                    let mix = record.key().mix();
+                    self.table.touch(mix);
+                    pending[n % MERGE_BATCH].mix = mix;
+                }
+            }
+            for n in ones(new) {
+                if let Guess::At(at) = self.table.guess(pending[n].mix) {
+                    self.table.touch_slot(at);
+                    pending[n].guess = at;
+                }
+            }
+            for (n, record) in batch.iter().enumerate() {
+                if !is_new(n) {
                     continue;
                 }
-                let mix = record.key().mix();
-                self.table.touch(mix);
-                let pushed = batch.push((record, mix, Guess::Nowhere));
-                debug_assert!(pushed.is_ok(), "a full batch is merged first");
-                if batch.is_full() {
-                    break;
-                }
-            }
-            if batch.is_empty() {
-                break;
-            }
-            for (_, mix, guess) in &mut batch {
-                *guess = self.table.guess(*mix);
-                self.table.touch_guess(*guess);
-            }
-            for &(ref record, mix, guess) in &batch {
-                if self.merge_next(record, guess) {
+                if self.merge_next(&record, pending[n % MERGE_BATCH].guess) {
                     applied += 1;
                     continue;
                 }
                 // Looked up anew: a key that was absent may have been inserted by a record before it.
-                let found = self.table.find_entry(record.key(), mix);
-                match self.merge_at(found, mix, record, sender) {
+                match self.merge_nth(&batch, n, sender) {
                     Merged::Applied => applied += 1,
                     Merged::Kept => {}
                     Merged::Refused => room = false,
@@ -275,7 +279,17 @@ impl<'a, const N: usize> Map<'a, N> {
         }
         self.stats.records_applied += applied;
         self.note_room(room);
+        self.note_distant_checkpoint();
         room
+    }
+
+    /// Returns a bit for each record of a batch that the version does not cover (R6).
+    #[inline]
+    fn not_covered(&self, batch: &Records<'_>) -> u32 {
+        batch.iter().enumerate().fold(0, |new, (n, record)| {
+            let [counter, meta] = record.mark_words();
+            new | u32::from(counter > self.state.version.get(writer(meta))) << n
+        })
     }
 
     fn note_room(&mut self, room: bool) {
@@ -286,6 +300,13 @@ impl<'a, const N: usize> Map<'a, N> {
         }
     }
 
+    /// Merges one of the records of a packet. Made anew here, so that there is none in memory for this call's sake where
+    /// there is nothing to look up.
+    #[inline(never)]
+    fn merge_nth(&mut self, records: &Records<'_>, n: usize, sender: &VersionVector<N>) -> Merged {
+        self.merge(&records.get(n), sender)
+    }
+
     /// Merges one record whether the version covers it or not (R1). `sender` is what its sender accounts for.
     pub(super) fn merge(&mut self, record: &RecordRef<'_>, sender: &VersionVector<N>) -> Merged {
         let key = record.key();
@@ -293,18 +314,18 @@ impl<'a, const N: usize> Map<'a, N> {
         self.merge_at(self.table.find_entry(key, mix), mix, record, sender)
     }
 
-    /// Merges a record if it is the next of the same writer's for the key, and not ours: nearly all records of a peaceful
-    /// PoP. Does what [`merge_at`](Self::merge_at) would do, word by word; returns whether it did.
+    /// Merges a record if it is the next value of the same writer's for the key, and not ours: nearly all records of a
+    /// peaceful PoP. Does what [`merge_at`](Self::merge_at) would do, word by word; returns whether it did.
     #[inline(always)]
-    fn merge_next(&mut self, record: &RecordRef<'_>, guess: Guess) -> bool {
-        let Guess::At(at) = guess else { return false };
-        let Some(entry) = self.table.entry_of(at, record.key().words()) else { return false };
+    fn merge_next(&mut self, record: &RecordRef<'_>, guess: Position) -> bool {
+        let Some(entry) = self.table.entry_of(guess, record.key().words()) else { return false };
         let (new, old) = (record.mark_words(), entry.mark_words());
         if !is_next(new, old) || writer(new[1]) == self.state.slot {
             return false;
         }
-        let before = Some((entry.stamp(), is_tombstone(old[1])));
-        self.apply(entry, before, new, Packed(record.packed_value()));
+        let stamp = Stamp::new(self.log.append(guess), self.state.now.0);
+        self.table.overwrite(entry, stamp, new[0], Packed(record.packed_value()));
+        self.hold(writer(new[1]), new[0]);
         true
     }
 
@@ -423,3 +444,29 @@ const NO_VALUE: Option<core::iter::Empty<u64>> = None;
 pub(super) fn mark_of(record: &RecordRef<'_>) -> Mark {
     Mark { dot: record.dot(), term: record.term(), tombstone: record.is_tombstone() }
 }
+
+/// What is known of a record between the steps of its lookup.
+#[derive(Clone, Copy)]
+struct Pending {
+    mix: u64,
+    /// Where it may be.
+    guess: Position,
+}
+
+/// Beyond every table.
+const NOWHERE: Position = Position::MAX;
+
+/// Iterates the places of the bits of a set, lowest first.
+#[inline(always)]
+fn ones(mut set: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let place = set.trailing_zeros() as usize;
+        (set != 0).then(|| {
+            set &= set - 1;
+            place % MERGE_BATCH
+        })
+    })
+}
+
+// A bit for each record of a batch.
+const _: () = assert!(MERGE_BATCH == u32::BITS as usize);

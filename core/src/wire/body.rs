@@ -57,7 +57,7 @@ layouts! {
         head: U64,
         /// The sender's floor (rule R2).
         floor: U32,
-        /// [`DeltaFixed::FROM_BASE`], [`DeltaFixed::COMPLETE`], [`DeltaFixed::LAST`].
+        /// [`DeltaFixed::FROM_BASE`] or [`DeltaFixed::FROM_SCAN`], [`DeltaFixed::COMPLETE`], [`DeltaFixed::LAST`].
         flags: U32,
     }
     /// The fixed part of [`Kind::Push`]; the records follow.
@@ -164,6 +164,9 @@ impl DeltaFixed {
     pub const COMPLETE: u32 = 2;
     /// No more packets answer this request.
     pub const LAST: u32 = 4;
+    /// The range starts a scan of the table: what it has is of the receiver's walk from here on, and claims nothing of what
+    /// is in front of it (rule R5).
+    pub const FROM_SCAN: u32 = 8;
 }
 
 impl RepairFixed {

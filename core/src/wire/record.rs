@@ -137,6 +137,7 @@ impl<'p> RecordRef<'p> {
 pub struct Records<'p> {
     bytes: &'p [u8],
     record_len: usize,
+    count: usize,
 }
 
 impl<'p> Records<'p> {
@@ -144,7 +145,7 @@ impl<'p> Records<'p> {
     pub(super) fn parse(bytes: &'p [u8], count: usize, shape: &Shape, slots: usize) -> Result<Self, Reject> {
         let record_len = shape.record_len();
         let bytes = bytes.get(..count * record_len).ok_or(Reject::Length)?;
-        let records = Self { bytes, record_len };
+        let records = Self { bytes, record_len, count };
         if records.iter().all(|record| record.is_valid(shape, slots)) {
             Ok(records)
         } else {
@@ -154,12 +155,29 @@ impl<'p> Records<'p> {
 
     /// Returns the number of records.
     pub fn len(&self) -> usize {
-        self.bytes.len() / self.record_len
+        self.count
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Returns so many of the records from the one numbered `first` on, or as many as there are.
+    #[inline]
+    pub(crate) fn part(&self, first: usize, most: usize) -> Self {
+        let count = self.count.saturating_sub(first).min(most);
+        let start = first * self.record_len;
+        Self { bytes: &self.bytes[start..start + count * self.record_len], count, ..*self }
+    }
+
+    /// Returns the record numbered `n`.
+    ///
+    /// # Panics
+    /// When there are no more than `n`.
+    #[inline(always)]
+    pub(crate) fn get(&self, n: usize) -> RecordRef<'p> {
+        RecordRef::new(&self.bytes[n * self.record_len..][..self.record_len])
     }
 
     /// Iterates the records in the order of the packet.

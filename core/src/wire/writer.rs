@@ -17,6 +17,7 @@ impl<'f> Writer<'f> {
     }
 
     /// Returns the bytes left.
+    #[inline]
     pub fn room(&self) -> usize {
         self.frame.len() - self.at
     }
@@ -36,6 +37,7 @@ impl<'f> Writer<'f> {
     }
 
     /// Returns the next `len` bytes to be filled.
+    #[inline]
     pub fn claim(&mut self, len: usize) -> &mut [u8] {
         let at = self.at;
         self.at += len;

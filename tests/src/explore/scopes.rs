@@ -86,7 +86,7 @@ pub fn checkpoints(reach: Reach) -> Scope {
     scope
 }
 
-/// A ring that is full: every further change cleans it, and moves live records to its head.
+/// A ring that is full: every further change drops the oldest, and one record has left it for good.
 pub fn ring(reach: Reach) -> Scope {
     let mut scope = Scope::new("ring", 2, 2);
     scope.room = Room::Beside;
@@ -94,6 +94,45 @@ pub fn ring(reach: Reach) -> Scope {
     scope.prelude.extend((0..7).map(|_| put(0, 1)));
     let short = Budget { puts: 3, requests: 2, serves: 3, checkpoints: 1, ..NOTHING };
     scope.budget = reach.pick(short, Budget { puts: 4, requests: 3, serves: 5, ..short });
+    scope.settle_one_in = 4;
+    scope
+}
+
+/// A receiver that has nothing yet, and a ring that has lost sight of a record: it scans, in parts, while writes go on and
+/// drive what it has not walked yet, or has walked already, out of the ring.
+pub fn scans(reach: Reach) -> Scope {
+    let mut scope = Scope::new("scans", 2, 2);
+    scope.prelude = vec![put(0, 0), put(0, 1), put(0, 1), put(0, 1)];
+    let short = Budget { puts: 4, requests: 2, serves: 3, ..NOTHING };
+    scope.budget = reach.pick(short, Budget { puts: 6, requests: 4, serves: 6, checkpoints: 1, ..short });
+    scope.settle_one_in = 4;
+    scope
+}
+
+/// A receiver that stands in front of a scan, which another receiver needed, and falls out of the ring while packets that go
+/// across the scan are on their way to it: then it scans too, and what overtook or was lost must not count as walked.
+pub fn overtaken(reach: Reach) -> Scope {
+    let mut scope = Scope::new("overtaken", 3, 3);
+    scope.room = Room::Beside;
+    scope.window = 3;
+    scope.prelude = vec![
+        put(0, 0),
+        put(0, 1),
+        put(0, 2),
+        Action::Sync { from: 0, to: 1 },
+        put(0, 0),
+        put(0, 1),
+        put(0, 2),
+        Action::Request { from: 2, to: 0 },
+        put(0, 2),
+        Action::Request { from: 1, to: 0 },
+        Action::Serve { from: 0, to: 1 },
+        Action::Serve { from: 0, to: 1 },
+        Action::Serve { from: 0, to: 1 },
+        put(0, 2),
+    ];
+    let short = Budget { requests: 2, serves: 4, ..NOTHING };
+    scope.budget = reach.pick(short, Budget { puts: 1, requests: 3, serves: 5, checkpoints: 1, ..short });
     scope.settle_one_in = 4;
     scope
 }
@@ -262,6 +301,8 @@ pub fn all(reach: Reach) -> Vec<Scope> {
         gaps,
         checkpoints,
         ring,
+        scans,
+        overtaken,
         push,
         push_parts,
         crash,

@@ -135,7 +135,7 @@ fn contest(effort: &Effort, rows: &mut Rows, name: &str, writers: usize, cold: b
     let evictor = cold.then(Evictor::new);
     let evictor = evictor.as_ref();
     let mut ours = [(); 3].map(|()| stream.borrow().node());
-    // A map that is not as full has a longer change log, which is cleaned less often.
+    // In a map that is not as full hardly a key had to go on to a second bucket.
     let mut ours_roomy = stream.borrow().node_of(2 * KEYS);
     let mut floors = [(); 2].map(|()| Floor::new(KEYS));
     let mut plain = Plain::new(KEYS);

@@ -72,10 +72,6 @@ impl Shared {
         self.table().remove(self.find(n), key(n).mix(), Stamp::new(change, 0));
     }
 
-    fn restamp(&self, n: u64, change: u64) {
-        self.table().restamp(self.find(n), change);
-    }
-
     /// Looks a key up; returns the change that it was found at. Panics when the record is torn.
     fn read(&self, n: u64) -> Result<u64, Lookup> {
         self.read_within(n, TRIES)
@@ -131,7 +127,6 @@ fn overwrite(preemptions: usize) {
             }
         });
         shared.write(1, 2);
-        shared.restamp(1, 3);
         shared.write(1, 4);
         reader.join().unwrap();
         assert_eq!(shared.read(1), Ok(4));
@@ -228,7 +223,6 @@ fn a_key_that_stays_is_found() {
             }
         });
         shared.remove(leaving, 50);
-        shared.restamp(1, 51);
         shared.write(2, 52);
         reader.join().unwrap();
         assert_eq!(

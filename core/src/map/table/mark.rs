@@ -34,12 +34,11 @@ pub(in crate::map) const fn is_tombstone(meta: u64) -> bool {
     meta >> 40 & TOMBSTONE as u64 != 0
 }
 
-/// Whether the record with the first mark has the term and the writer of the one with the second, and a greater counter:
-/// then it wins (R1), and neither priorities nor values have to be compared for that.
+/// Whether of two values, no tombstones, the one with the first mark has the term and the writer of the one with the
+/// second, and a greater counter: then it wins (R1), and neither priorities nor values have to be compared for that.
 #[inline]
 pub(in crate::map) fn is_next(new: [u64; 2], old: [u64; 2]) -> bool {
-    const TERM_AND_SLOT: u64 = 0xff_ffff_ffff;
-    (new[1] ^ old[1]) & TERM_AND_SLOT == 0 && new[0] > old[0]
+    new[1] == old[1] && new[0] > old[0] && !is_tombstone(new[1])
 }
 
 /// Returns the writer's slot, by the second word of a mark.

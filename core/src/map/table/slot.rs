@@ -32,9 +32,10 @@ impl Stamp {
         (head.wrapping_sub(self.0 >> 32) & POSITION_MASK) as u32
     }
 
+    /// Returns the state during the write that ends in this one.
     #[inline]
-    pub fn moved_to(self, position: u64) -> Self {
-        Self((position & POSITION_MASK) << 32 | self.0 & (LIVE | u64::from(u32::MAX)))
+    pub(super) fn busy(self) -> Self {
+        Self(self.0 | BUSY)
     }
 
     /// Returns the state after the write of a value, or of a tombstone.
@@ -137,7 +138,7 @@ pub(super) fn lock(slot: &[AtomicU64; SLOT_WORDS]) {
     fence(Ordering::Release);
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn copy_words(words: &[AtomicU64], bytes: &mut [[u8; 8]]) {
     for (bytes, word) in bytes.iter_mut().zip(words) {
         *bytes = word.load(Ordering::Relaxed).to_le_bytes();

@@ -143,7 +143,7 @@ fn a_delta() {
         &[3, 0, 0, 0, 0, 0, 0, 0], // to 3
         &[3, 0, 0, 0, 0, 0, 0, 0], // head 3
         &[0, 0, 0, 0],             // floor
-        &[7, 0, 0, 0],             // FROM_BASE, COMPLETE, LAST
+        &[14, 0, 0, 0],            // FROM_SCAN, COMPLETE, LAST
         &record(KEY_A, [5, 1], 1, 1, 0, 0x11),
         &record(KEY_B, [5, 3], 1, 1, 1, 0),
         &[2, 0, 0, 0, 0, 0, 0, 0], // slot 1
@@ -155,7 +155,7 @@ fn a_delta() {
     };
     assert_eq!(body.fixed.shape.count.get(), 2);
     assert_eq!((body.fixed.from.get(), body.fixed.to.get(), body.fixed.head.get()), (0, 3, 3));
-    assert_eq!((body.fixed.floor.get(), body.fixed.flags.get()), (0, 7));
+    assert_eq!((body.fixed.floor.get(), body.fixed.flags.get()), (0, 14));
     assert_eq!(body.records.len(), 2);
     assert_record(&body.records, 0, KEY_A, (1, 5 << 32 | 1), 1, 0x11);
     assert_record(&body.records, 1, KEY_B, (1, 5 << 32 | 3), 1, 0);
@@ -178,7 +178,7 @@ fn a_delta_that_is_cut() {
         &[1, 0, 0, 0, 0, 0, 0, 0], // to 1
         &[2, 0, 0, 0, 0, 0, 0, 0], // head 2
         &[0, 0, 0, 0],             // floor
-        &[1, 0, 0, 0],             // FROM_BASE
+        &[8, 0, 0, 0],             // FROM_SCAN
         &record(KEY_A, [5, 1], 1, 1, 0, 0x11),
         &[0, 0, 0, 0, 0, 0, 0, 0], // no slots
     ]);
