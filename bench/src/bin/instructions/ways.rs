@@ -5,6 +5,8 @@
 use popmap_bench::pair::RECORDS;
 use popmap_bench::paths::Way;
 
+use crate::baseline::Figure;
+
 /// Records of the packets that are counted: all that fit, and one.
 pub const RECORDS_OF: [usize; 2] = [RECORDS, 1];
 /// What a way may add for a full packet beyond what it adds for a packet with one record: nothing on it grows with the
@@ -53,6 +55,16 @@ impl Ways {
         let [full, one] = self.of(way)?;
         let node = if way == Way::Copy { Some([0.0; 2]) } else { self.of(Way::Handle) };
         node.map(|node| [full - node[0], one - node[1]])
+    }
+
+    /// Returns every count under its name in a baseline.
+    pub fn figures(&self) -> impl Iterator<Item = Figure> {
+        self.0.iter().flat_map(|(way, counts)| {
+            let figure =
+                |(records, &instructions)| Figure { name: format!("{}/{records}", way.name()), instructions };
+            // How many are all that fit is the wire's business.
+            ["full", "one"].into_iter().zip(counts).map(figure)
+        })
     }
 
     /// Returns what is not as it must be.
