@@ -169,14 +169,14 @@ pub fn counters() -> Vec<Counters> {
     let pair = |kind: usize| {
         let counter = |_| 1 << 32 | rng.below(1 << 20);
         let a: [u64; SLOTS] = std::array::from_fn(counter);
-        let mut b = a;
+        let (mut a, mut b, mut changed) = (a, a, SLOTS);
         if kind & 1 != 0 {
-            b[rng.below(SLOTS as u64) as usize] += 1;
+            changed = rng.below(SLOTS as u64) as usize;
+            b[changed] += 1;
         }
-        let mut a = a;
         if kind & 2 != 0 {
-            let at = (0..SLOTS).filter(|&at| a[at] == b[at]).nth(rng.below(SLOTS as u64 - 1) as usize);
-            a[at.expect("all but one are equal")] += 1;
+            let at = rng.below(SLOTS as u64 - 1) as usize;
+            a[at + usize::from(at >= changed)] += 1;
         }
         [a, b]
     };
