@@ -39,9 +39,10 @@ pub(super) struct ChangeLog<'a> {
 pub(super) struct Ends {
     /// The newest position.
     head: u64,
-    /// Where in the ring the next entry goes, and whether one is there already.
+    /// Where in the ring the next entry goes.
     next_place: u32,
-    is_full: bool,
+    /// Positions up to the head that had no entry: those of scans.
+    without_entry: u64,
     /// Where scans start, and where the places end that they walk. Both zero, where there are none, until one is needed:
     /// before the ring is full everything is in it.
     start: u64,
@@ -76,12 +77,18 @@ impl<'a> ChangeLog<'a> {
         ends.head += 1;
         let place = ends.next_place as usize;
         self.ring[place] = at;
-        ends.next_place += 1;
-        if place + 1 == self.ring.len() {
-            ends.next_place = 0;
-            ends.is_full = true;
-        }
+        ends.next_place = if place + 1 == self.ring.len() { 0 } else { ends.next_place + 1 };
         ends.head
+    }
+
+    /// Begins to append at most so many changes, all made at `now_ns`. `None` now and then, where the next positions are not
+    /// in one piece: then they are to be appended one by one.
+    #[inline]
+    pub fn run(&mut self, most: usize, now_ns: u64) -> Option<Run<'_>> {
+        let entries = &mut self.ring[self.ends.next_place as usize..];
+        let stamp = Stamp::new(self.ends.head, now_ns);
+        let in_one_piece = entries.len() > most && stamp.is_far_from_wrapping(most as u32);
+        in_one_piece.then_some(Run { entries, len: 0, stamp, ends: &mut self.ends })
     }
 
     /// Feeds what decides how the log behaves to `hasher`: for model checks.
@@ -95,7 +102,7 @@ impl<'a> ChangeLog<'a> {
 
     /// Returns the entries in the ring.
     fn len(&self) -> usize {
-        if self.ends.is_full { self.ring.len() } else { self.ends.next_place as usize }
+        self.ring.len().min((self.ends.head - self.ends.without_entry) as usize)
     }
 
     /// Returns where in the ring the entry is that so many came after.
@@ -130,7 +137,8 @@ impl<'a> ChangeLog<'a> {
         if !self.reaches(self.ends.start) {
             let start = self.ends.head + 1;
             let scanned = start + self.places;
-            self.ends = Ends { head: scanned, start, scanned, ..self.ends };
+            let without_entry = self.ends.without_entry + self.places + 1;
+            self.ends = Ends { head: scanned, start, scanned, without_entry, ..self.ends };
         }
         self.ends.start
     }
@@ -190,6 +198,36 @@ impl<'a> ChangeLog<'a> {
         let entries = self.entries_behind(self.ends.scanned) as usize;
         // The stamp tells the low bits of a position only; the entry tells whether it is this one.
         behind < self.len().min(entries) && self.ring[self.place(behind)] == at
+    }
+}
+
+/// Changes that are being appended together.
+pub(super) struct Run<'l> {
+    /// Where in the ring they go.
+    entries: &'l mut [u32],
+    len: usize,
+    /// Of the last of them.
+    stamp: Stamp,
+    ends: &'l mut Ends,
+}
+
+impl Run<'_> {
+    /// Appends a change of the record at `at`; returns its stamp.
+    ///
+    /// # Panics
+    /// When there are more than was said.
+    #[inline(always)]
+    pub fn append(&mut self, at: Position) -> Stamp {
+        self.entries[self.len] = at;
+        self.len += 1;
+        self.stamp = self.stamp.next();
+        self.stamp
+    }
+
+    /// Ends it: not before this does the log have the changes.
+    pub fn end(self) {
+        self.ends.head += self.len as u64;
+        self.ends.next_place += self.len as u32;
     }
 }
 

@@ -18,6 +18,7 @@ mod inspect;
 mod layout;
 mod lives;
 mod log;
+mod merge;
 mod order;
 mod peer;
 mod push;

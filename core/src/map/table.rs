@@ -13,7 +13,7 @@ use core::hash::{Hash, Hasher};
 
 pub(super) use self::index::Guess;
 use self::index::Index;
-pub(super) use self::mark::{Mark, is_next, is_tombstone, writer};
+pub(super) use self::mark::{Mark, is_tombstone, next_writer, writer};
 use self::slot::{BUSY, LIVE, copy_words, key_words, lock};
 pub(super) use self::slot::{Entry, Packed, Stamp, Words};
 use super::layout::{Layout, SLOT_WORDS, TABLE_HEADER_WORDS};
@@ -286,10 +286,23 @@ impl<'a> Table<'a> {
         self.set_count(header::LEN, self.len() as u64 - 1);
     }
 
-    /// Brings what leads to `mix` into the cache, without waiting for it.
+    /// Returns the bucket of the index that a lookup begins with.
     #[inline]
-    pub fn touch(&self, mix: u64) {
-        self.index.touch(mix);
+    pub fn home(&self, mix: u64) -> u32 {
+        self.index.home(mix) as u32
+    }
+
+    /// Brings a bucket of the index into the cache, without waiting for it.
+    #[inline]
+    pub fn touch_home(&self, home: u32) {
+        self.index.touch(home as usize);
+    }
+
+    /// Returns the position that the [home](Self::home) of `mix` tells of a key with this mix at the first look, without one
+    /// at the record; one beyond every table when it tells of none.
+    #[inline]
+    pub fn guess_in(&self, home: u32, mix: u64) -> Position {
+        self.index.guess_in(home as usize, mix)
     }
 
     /// Returns what the index tells of a key with this mix at the first look, without one at the record.
@@ -337,7 +350,14 @@ impl<'a> Table<'a> {
     /// Returns the slot at `position` if it is `key`'s. A reader may be led beyond the table.
     #[inline]
     pub fn entry_of(&self, position: Position, key: [u64; 2]) -> Option<Entry<'a>> {
-        let (slot, value) = self.slot_if_any(position)?;
+        self.entry_with(position, key, self.stride)
+    }
+
+    /// The same where the compiler may know the words of a slot.
+    #[inline(always)]
+    pub fn entry_with(&self, position: Position, key: [u64; 2], stride: usize) -> Option<Entry<'a>> {
+        debug_assert_eq!(stride, self.stride);
+        let (slot, value) = self.slot_with(position, stride)?;
         Some(Entry { at: position, slot, value }).filter(|entry| entry.has(key))
     }
 

@@ -5,13 +5,13 @@ use core::fmt;
 
 use super::event::Event;
 use super::order::compare;
-use super::table::{Entry, Guess, Mark, Packed, Position, Stamp, Words, is_next, writer};
+use super::table::{Entry, Mark, Packed, Position, Stamp, Words, writer};
 use super::{Map, Phase};
 use crate::clock::{Dot, VersionVector};
 use crate::id::{Key, Slot};
-use crate::limits::{MERGE_BATCH, RESERVE_DIVISOR, VALUE_MAX};
+use crate::limits::{RESERVE_DIVISOR, VALUE_MAX};
 use crate::teeth::Tooth;
-use crate::wire::{RecordRef, Records};
+use crate::wire::RecordRef;
 
 /// Why a put was refused. The map is as it was before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -233,66 +233,8 @@ impl<'a, const N: usize> Map<'a, N> {
         }
     }
 
-    /// Merges the records of a packet, skipping those that the version covers (R6). Returns false when one was refused.
-    pub(super) fn merge_all(&mut self, records: &Records<'_>, sender: &VersionVector<N>) -> bool {
-        let (mut room, mut applied) = (true, 0);
-        self.stats.records_received += records.len() as u64;
-        for first in (0..records.len()).step_by(MERGE_BATCH) {
-            let batch = records.part(first, MERGE_BATCH);
-            let new = self.not_covered(&batch);
-            self.stats.records_covered += (batch.len() - new.count_ones() as usize) as u64;
-            if new == 0 {
-                continue;
-            }
-            // In a large table each step of a lookup is a cache miss. A batch goes through the steps together, so that
-            // the misses overlap.
-            let is_new = |n: usize| new >> n & 1 != 0;
-            let mut pending = [Pending { mix: 0, guess: NOWHERE }; MERGE_BATCH];
-            for (n, record) in batch.iter().enumerate() {
-                if is_new(n) {
-                    let mix = record.key().mix();
-                    self.table.touch(mix);
-                    pending[n % MERGE_BATCH].mix = mix;
-                }
-            }
-            for n in ones(new) {
-                if let Guess::At(at) = self.table.guess(pending[n].mix) {
-                    self.table.touch_slot(at);
-                    pending[n].guess = at;
-                }
-            }
-            for (n, record) in batch.iter().enumerate() {
-                if !is_new(n) {
-                    continue;
-                }
-                if self.merge_next(&record, pending[n % MERGE_BATCH].guess) {
-                    applied += 1;
-                    continue;
-                }
-                // Looked up anew: a key that was absent may have been inserted by a record before it.
-                match self.merge_nth(&batch, n, sender) {
-                    Merged::Applied => applied += 1,
-                    Merged::Kept => {}
-                    Merged::Refused => room = false,
-                }
-            }
-        }
-        self.stats.records_applied += applied;
-        self.note_room(room);
-        self.note_distant_checkpoint();
-        room
-    }
-
-    /// Returns a bit for each record of a batch that the version does not cover (R6).
-    #[inline]
-    fn not_covered(&self, batch: &Records<'_>) -> u32 {
-        batch.iter().enumerate().fold(0, |new, (n, record)| {
-            let [counter, meta] = record.mark_words();
-            new | u32::from(counter > self.state.version.get(writer(meta))) << n
-        })
-    }
-
-    fn note_room(&mut self, room: bool) {
+    /// Takes note of whether all records of a packet have found room (R3).
+    pub(super) fn note_room(&mut self, room: bool) {
         if !room && !self.state.full {
             self.events.push(Event::Full);
             // Only a collected tombstone makes room again.
@@ -300,33 +242,11 @@ impl<'a, const N: usize> Map<'a, N> {
         }
     }
 
-    /// Merges one of the records of a packet. Made anew here, so that there is none in memory for this call's sake where
-    /// there is nothing to look up.
-    #[inline(never)]
-    fn merge_nth(&mut self, records: &Records<'_>, n: usize, sender: &VersionVector<N>) -> Merged {
-        self.merge(&records.get(n), sender)
-    }
-
     /// Merges one record whether the version covers it or not (R1). `sender` is what its sender accounts for.
     pub(super) fn merge(&mut self, record: &RecordRef<'_>, sender: &VersionVector<N>) -> Merged {
         let key = record.key();
         let mix = key.mix();
         self.merge_at(self.table.find_entry(key, mix), mix, record, sender)
-    }
-
-    /// Merges a record if it is the next value of the same writer's for the key, and not ours: nearly all records of a
-    /// peaceful PoP. Does what [`merge_at`](Self::merge_at) would do, word by word; returns whether it did.
-    #[inline(always)]
-    fn merge_next(&mut self, record: &RecordRef<'_>, guess: Position) -> bool {
-        let Some(entry) = self.table.entry_of(guess, record.key().words()) else { return false };
-        let (new, old) = (record.mark_words(), entry.mark_words());
-        if !is_next(new, old) || writer(new[1]) == self.state.slot {
-            return false;
-        }
-        let stamp = Stamp::new(self.log.append(guess), self.state.now.0);
-        self.table.overwrite(entry, stamp, new[0], Packed(record.packed_value()));
-        self.hold(writer(new[1]), new[0]);
-        true
     }
 
     /// Merges one record whose key is at `found`, or nowhere.
@@ -444,29 +364,3 @@ const NO_VALUE: Option<core::iter::Empty<u64>> = None;
 pub(super) fn mark_of(record: &RecordRef<'_>) -> Mark {
     Mark { dot: record.dot(), term: record.term(), tombstone: record.is_tombstone() }
 }
-
-/// What is known of a record between the steps of its lookup.
-#[derive(Clone, Copy)]
-struct Pending {
-    mix: u64,
-    /// Where it may be.
-    guess: Position,
-}
-
-/// Beyond every table.
-const NOWHERE: Position = Position::MAX;
-
-/// Iterates the places of the bits of a set, lowest first.
-#[inline(always)]
-fn ones(mut set: u32) -> impl Iterator<Item = usize> {
-    core::iter::from_fn(move || {
-        let place = set.trailing_zeros() as usize;
-        (set != 0).then(|| {
-            set &= set - 1;
-            place % MERGE_BATCH
-        })
-    })
-}
-
-// A bit for each record of a batch.
-const _: () = assert!(MERGE_BATCH == u32::BITS as usize);

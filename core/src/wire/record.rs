@@ -49,8 +49,11 @@ const HEAD_WORDS: usize = RECORD_OVERHEAD / 8;
 
 impl<'p> RecordRef<'p> {
     /// Returns the record that these bytes are: a multiple of eight, and [`RECORD_OVERHEAD`] or more.
-    #[inline]
-    fn new(bytes: &'p [u8]) -> Self {
+    ///
+    /// # Panics
+    /// When they are fewer.
+    #[inline(always)]
+    pub(crate) fn new(bytes: &'p [u8]) -> Self {
         let (head, value) = bytes.as_chunks().0.split_first_chunk().expect("a record has a head");
         Self { head, value }
     }
@@ -163,21 +166,15 @@ impl<'p> Records<'p> {
         self.bytes.is_empty()
     }
 
-    /// Returns so many of the records from the one numbered `first` on, or as many as there are.
+    /// Returns the bytes of one of the records.
     #[inline]
-    pub(crate) fn part(&self, first: usize, most: usize) -> Self {
-        let count = self.count.saturating_sub(first).min(most);
-        let start = first * self.record_len;
-        Self { bytes: &self.bytes[start..start + count * self.record_len], count, ..*self }
+    pub(crate) const fn record_len(&self) -> usize {
+        self.record_len
     }
 
-    /// Returns the record numbered `n`.
-    ///
-    /// # Panics
-    /// When there are no more than `n`.
-    #[inline(always)]
-    pub(crate) fn get(&self, n: usize) -> RecordRef<'p> {
-        RecordRef::new(&self.bytes[n * self.record_len..][..self.record_len])
+    /// Iterates the bytes of so many records at a time, or as many as are left.
+    pub(crate) fn batches(&self, most: usize) -> impl Iterator<Item = &'p [u8]> + use<'p> {
+        self.bytes.chunks(most * self.record_len)
     }
 
     /// Iterates the records in the order of the packet.

@@ -39,6 +39,9 @@ pub(in crate::map) enum Guess {
     Further,
 }
 
+/// Beyond every table.
+const NOWHERE: Position = Position::MAX;
+
 #[derive(Clone, Copy)]
 pub(super) struct Index<'a> {
     buckets: &'a [[AtomicU64; BUCKET_WORDS]],
@@ -81,10 +84,18 @@ impl<'a> Index<'a> {
         self.bucket(at).passed_by()
     }
 
-    /// Brings the home bucket of `mix` into the cache, without waiting for it.
+    /// Brings a bucket into the cache, without waiting for it.
     #[inline]
-    pub fn touch(&self, mix: u64) {
-        prefetch(&self.buckets[self.home(mix)][0]);
+    pub fn touch(&self, at: usize) {
+        if let Some(bucket) = self.buckets.get(at) {
+            prefetch(&bucket[0]);
+        }
+    }
+
+    /// Returns the first position in a bucket whose fingerprint matches `mix`, or [`NOWHERE`].
+    #[inline]
+    pub fn guess_in(&self, at: usize, mix: u64) -> Position {
+        self.matching(self.bucket(at), mix).next().unwrap_or(NOWHERE)
     }
 
     /// Returns what the home bucket tells of a key with this mix.

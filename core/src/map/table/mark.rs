@@ -4,6 +4,7 @@
 
 use crate::clock::Dot;
 use crate::id::Slot;
+use crate::limits::SLOTS_MAX;
 use crate::wire::TOMBSTONE;
 
 /// The words of a record that order it: everything but key and value.
@@ -34,11 +35,14 @@ pub(in crate::map) const fn is_tombstone(meta: u64) -> bool {
     meta >> 40 & TOMBSTONE as u64 != 0
 }
 
-/// Whether of two values, no tombstones, the one with the first mark has the term and the writer of the one with the
-/// second, and a greater counter: then it wins (R1), and neither priorities nor values have to be compared for that.
-#[inline]
-pub(in crate::map) fn is_next(new: [u64; 2], old: [u64; 2]) -> bool {
-    new[1] == old[1] && new[0] > old[0] && !is_tombstone(new[1])
+/// Returns the writer of two values, no tombstones, of which the one with the mark `new` has the term and the writer of the
+/// one with the mark `old`, and a greater counter: then it wins (R1), and neither priorities nor values have to be compared
+/// for that. `None` in all other cases.
+#[inline(always)]
+pub(in crate::map) fn next_writer(new: [u64; 2], old: [u64; 2]) -> Option<Slot> {
+    // Of a value all bits above the slot are zero.
+    let slot = (new[1] >> 32) as usize;
+    (new[0] > old[0] && new[1] == old[1] && slot < SLOTS_MAX).then(|| Slot::at(slot))
 }
 
 /// Returns the writer's slot, by the second word of a mark.

@@ -26,6 +26,18 @@ impl Stamp {
         Self((position & POSITION_MASK) << 32 | now_ns >> TIME_SHIFT & u64::from(u32::MAX))
     }
 
+    /// Returns the stamp of the next position, of the same time.
+    #[inline(always)]
+    pub fn next(self) -> Self {
+        Self(self.0 + (1 << 32))
+    }
+
+    /// Whether the low bits of so many further positions go on rising.
+    #[inline]
+    pub fn is_far_from_wrapping(self, further: u32) -> bool {
+        (self.0 >> 32 & POSITION_MASK) + u64::from(further) <= POSITION_MASK
+    }
+
     /// Returns how many positions of the change log lie between this one and `head`, which is less than 2^30 further.
     #[inline]
     pub fn steps_to(self, head: u64) -> u32 {

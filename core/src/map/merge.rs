@@ -1,0 +1,159 @@
+//! The merge of a packet's records, all together.
+//!
+//! In a large table each step of a lookup is a cache miss. So the records of a packet go through the steps of their
+//! lookups together, that the misses overlap: what their buckets are, what the buckets tell, and then the records
+//! themselves. Nearly all records of a peaceful PoP are the next value that the same writer gives a key; they are
+//! overwritten in one loop that calls nothing. What is left goes the way of single records (`write`).
+
+use super::Map;
+use super::layout::SLOT_WORDS;
+use super::table::{Packed, next_writer, writer};
+use super::write::Merged;
+use crate::clock::VersionVector;
+use crate::limits::{MERGE_BATCH, RECORD_OVERHEAD, VALUE_DEFAULT};
+use crate::wire::{RecordRef, Records};
+
+/// Bytes of a record whose value has the default length.
+const RECORD_DEFAULT: usize = RECORD_OVERHEAD + VALUE_DEFAULT;
+
+/// A record between the steps of its lookup.
+#[derive(Clone, Copy, Default)]
+struct Pending {
+    mix: u64,
+    /// The bucket that the lookup begins with, and then the position where the record may be.
+    at: u32,
+    /// Its number in the batch.
+    n: u32,
+}
+
+impl<const N: usize> Map<'_, N> {
+    /// Merges the records of a packet, skipping those that the version covers (R6). `sender` is what its sender accounts
+    /// for. Returns false when one was refused.
+    pub(super) fn merge_all(&mut self, records: &Records<'_>, sender: &VersionVector<N>) -> bool {
+        let (mut room, mut applied) = (true, 0);
+        self.stats.records_received += records.len() as u64;
+        let record_len = records.record_len();
+        for batch in records.batches(MERGE_BATCH) {
+            // Of one length the compiler knows strides and bounds.
+            let Batch { new, mut left } = match record_len {
+                RECORD_DEFAULT => self.overwrite_next(batch.as_chunks::<RECORD_DEFAULT>().0),
+                _ => {
+                    let mut records = [&[][..]; MERGE_BATCH];
+                    records.iter_mut().zip(batch.chunks_exact(record_len)).for_each(|(to, from)| *to = from);
+                    self.overwrite_next(&records[..batch.len() / record_len])
+                }
+            };
+            applied += u64::from(new - left.count_ones());
+            while left != 0 {
+                let n = left.trailing_zeros() as usize;
+                left &= left - 1;
+                match self.merge_left(&batch[n * record_len..][..record_len], sender) {
+                    Merged::Applied => applied += 1,
+                    Merged::Kept => {}
+                    Merged::Refused => room = false,
+                }
+            }
+        }
+        self.stats.records_applied += applied;
+        self.note_room(room);
+        self.note_distant_checkpoint();
+        room
+    }
+
+    /// Merges one of the records that were left. Looked up anew: a key that was absent may have been inserted by a record
+    /// before it.
+    #[inline(never)]
+    fn merge_left(&mut self, record: &[u8], sender: &VersionVector<N>) -> Merged {
+        self.merge(&RecordRef::new(record), sender)
+    }
+
+    /// Overwrites the records of a batch that are the next values of the same writers for their keys, and not ours: does
+    /// for each what [`merge`](Self::merge) would do.
+    #[inline(always)]
+    fn overwrite_next<R: AsRef<[u8]>>(&mut self, records: &[R]) -> Batch {
+        let mut pending = [Pending::default(); MERGE_BATCH];
+        let new = self.begin_lookups(records, &mut pending);
+        self.stats.records_covered += (records.len() - new) as u64;
+        if new == 0 {
+            return Batch { new: 0, left: 0 };
+        }
+        let pending = &mut pending[..new];
+        self.guess_all(pending);
+        Batch { new: new as u32, left: self.overwrite_guessed(records, pending) }
+    }
+
+    /// Finds the records that the version does not cover (R6), and brings their buckets into the cache. Returns how many
+    /// there are.
+    #[inline(always)]
+    fn begin_lookups<R: AsRef<[u8]>>(&self, records: &[R], pending: &mut [Pending; MERGE_BATCH]) -> usize {
+        let mut new = 0;
+        for (n, record) in records.iter().enumerate() {
+            let record = RecordRef::new(record.as_ref());
+            let [counter, meta] = record.mark_words();
+            if counter > self.state.version.get(writer(meta)) {
+                let mix = record.key().mix();
+                let at = self.table.home(mix);
+                self.table.touch_home(at);
+                pending[new % MERGE_BATCH] = Pending { mix, at, n: n as u32 };
+                new += 1;
+            }
+        }
+        new
+    }
+
+    /// Asks the buckets where the records may be, and brings what is there into the cache.
+    #[inline(never)]
+    fn guess_all(&self, pending: &mut [Pending]) {
+        let table = &self.table;
+        for pending in pending {
+            pending.at = table.guess_in(pending.at, pending.mix);
+            table.touch_slot(pending.at);
+        }
+    }
+
+    /// Returns a bit for each record that is not overwritten.
+    #[inline(never)]
+    fn overwrite_guessed<R: AsRef<[u8]>>(&mut self, records: &[R], pending: &[Pending]) -> u32 {
+        let (table, state) = (&self.table, &mut self.state);
+        let me = state.slot;
+        let Some(mut run) = self.log.run(pending.len(), state.now.0) else {
+            return pending.iter().fold(0, |left, pending| left | 1 << pending.n);
+        };
+        let mut left = 0;
+        for pending in pending {
+            let Some(record) = records.get(pending.n as usize) else { continue };
+            let record = RecordRef::new(record.as_ref());
+            let new = record.mark_words();
+            if let Some(entry) =
+                table.entry_with(pending.at, record.key().words(), SLOT_WORDS + record.packed_value().len())
+                && let Some(slot) = next_writer(new, entry.mark_words())
+                && slot != me
+            {
+                table.overwrite(entry, run.append(pending.at), new[0], Packed(record.packed_value()));
+                state.held.raise(slot, new[0]);
+            } else {
+                left |= 1 << pending.n;
+            }
+        }
+        run.end();
+        // Where no sweep is under way the next one begins with the version, and finds the rest in the table.
+        if state.sweep_at > 0 {
+            for pending in pending.iter().filter(|pending| left >> pending.n & 1 == 0) {
+                let [counter, meta] = RecordRef::new(records[pending.n as usize].as_ref()).mark_words();
+                state.held_next.raise(writer(meta), counter);
+            }
+        }
+        left
+    }
+}
+
+/// What became of a batch.
+struct Batch {
+    /// How many records of it the version does not cover.
+    new: u32,
+    /// A bit for each of those that were not overwritten.
+    left: u32,
+}
+
+// A bit for each record of a batch.
+const _: () = assert!(MERGE_BATCH == u32::BITS as usize);
