@@ -224,10 +224,11 @@ impl Run<'_> {
         self.stamp
     }
 
-    /// Ends it: not before this does the log have the changes.
-    pub fn end(self) {
+    /// Ends it: not before this does the log have the changes. Returns how many there are.
+    pub fn end(self) -> usize {
         self.ends.head += self.len as u64;
         self.ends.next_place += self.len as u32;
+        self.len
     }
 }
 

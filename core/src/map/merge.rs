@@ -3,7 +3,7 @@
 //! In a large table each step of a lookup is a cache miss. So the records of a packet go through the steps of their
 //! lookups together, that the misses overlap: what their buckets are, what the buckets tell, and then the records
 //! themselves. Nearly all records of a peaceful PoP are the next value that the same writer gives a key; they are
-//! overwritten in one loop that calls nothing. What is left goes the way of single records (`write`).
+//! overwritten in one loop that calls nothing. The others go the way of single records (`write`).
 
 use super::Map;
 use super::layout::SLOT_WORDS;
@@ -30,56 +30,61 @@ impl<const N: usize> Map<'_, N> {
     /// Merges the records of a packet, skipping those that the version covers (R6). `sender` is what its sender accounts
     /// for. Returns false when one was refused.
     pub(super) fn merge_all(&mut self, records: &Records<'_>, sender: &VersionVector<N>) -> bool {
-        let (mut room, mut applied) = (true, 0);
+        let (mut applied, mut refused) = (0, 0);
         self.stats.records_received += records.len() as u64;
         let record_len = records.record_len();
         for batch in records.batches(MERGE_BATCH) {
             // Of one length the compiler knows strides and bounds.
-            let Batch { new, mut left } = match record_len {
-                RECORD_DEFAULT => self.overwrite_next(batch.as_chunks::<RECORD_DEFAULT>().0),
+            let merged = match record_len {
+                RECORD_DEFAULT => self.merge_batch(batch.as_chunks::<RECORD_DEFAULT>().0, sender),
                 _ => {
                     let mut records = [&[][..]; MERGE_BATCH];
                     records.iter_mut().zip(batch.chunks_exact(record_len)).for_each(|(to, from)| *to = from);
-                    self.overwrite_next(&records[..batch.len() / record_len])
+                    self.merge_batch(&records[..batch.len() / record_len], sender)
                 }
             };
-            applied += u64::from(new - left.count_ones());
-            while left != 0 {
-                let n = left.trailing_zeros() as usize;
-                left &= left - 1;
-                match self.merge_left(&batch[n * record_len..][..record_len], sender) {
-                    Merged::Applied => applied += 1,
-                    Merged::Kept => {}
-                    Merged::Refused => room = false,
-                }
-            }
+            applied += merged.applied;
+            refused += merged.refused;
         }
         self.stats.records_applied += applied;
-        self.note_room(room);
+        self.note_room(refused == 0);
         self.note_distant_checkpoint();
-        room
+        refused == 0
     }
 
-    /// Merges one of the records that were left. Looked up anew: a key that was absent may have been inserted by a record
-    /// before it.
-    #[inline(never)]
-    fn merge_left(&mut self, record: &[u8], sender: &VersionVector<N>) -> Merged {
-        self.merge(&RecordRef::new(record), sender)
-    }
-
-    /// Overwrites the records of a batch that are the next values of the same writers for their keys, and not ours: does
-    /// for each what [`merge`](Self::merge) would do.
+    /// Merges so many records at most as are looked up together, in their order.
     #[inline(always)]
-    fn overwrite_next<R: AsRef<[u8]>>(&mut self, records: &[R]) -> Batch {
+    fn merge_batch<R: AsRef<[u8]>>(&mut self, records: &[R], sender: &VersionVector<N>) -> Batch {
         let mut pending = [Pending::default(); MERGE_BATCH];
         let new = self.begin_lookups(records, &mut pending);
         self.stats.records_covered += (records.len() - new) as u64;
+        let mut merged = Batch { applied: 0, refused: 0 };
         if new == 0 {
-            return Batch { new: 0, left: 0 };
+            return merged;
         }
-        let pending = &mut pending[..new];
-        self.guess_all(pending);
-        Batch { new: new as u32, left: self.overwrite_guessed(records, pending) }
+        self.guess_all(&mut pending[..new]);
+        let mut done = 0;
+        loop {
+            let overwritten = self.overwrite_guessed(records, &pending[done..new]);
+            merged.applied += overwritten as u64;
+            done += overwritten;
+            if done == new {
+                return merged;
+            }
+            match self.merge_other(records[pending[done].n as usize].as_ref(), sender) {
+                Merged::Applied => merged.applied += 1,
+                Merged::Kept => {}
+                Merged::Refused => merged.refused += 1,
+            }
+            done += 1;
+        }
+    }
+
+    /// Merges one that is not overwritten. Looked up anew: a key that was absent may have been inserted by a record before
+    /// it.
+    #[inline(never)]
+    fn merge_other(&mut self, record: &[u8], sender: &VersionVector<N>) -> Merged {
+        self.merge(&RecordRef::new(record), sender)
     }
 
     /// Finds the records that the version does not cover (R6), and brings their buckets into the cache. Returns how many
@@ -111,49 +116,42 @@ impl<const N: usize> Map<'_, N> {
         }
     }
 
-    /// Returns a bit for each record that is not overwritten.
+    /// Overwrites the first of these that are the next values of the same writers for their keys, and not ours: does for
+    /// each what [`merge`](Self::merge) would do. Returns how many.
     #[inline(never)]
-    fn overwrite_guessed<R: AsRef<[u8]>>(&mut self, records: &[R], pending: &[Pending]) -> u32 {
+    fn overwrite_guessed<R: AsRef<[u8]>>(&mut self, records: &[R], pending: &[Pending]) -> usize {
         let (table, state) = (&self.table, &mut self.state);
         let me = state.slot;
-        let Some(mut run) = self.log.run(pending.len(), state.now.0) else {
-            return pending.iter().fold(0, |left, pending| left | 1 << pending.n);
-        };
-        let mut left = 0;
+        let Some(mut run) = self.log.run(pending.len(), state.now.0) else { return 0 };
         for pending in pending {
-            let Some(record) = records.get(pending.n as usize) else { continue };
+            let Some(record) = records.get(pending.n as usize) else { break };
             let record = RecordRef::new(record.as_ref());
             let new = record.mark_words();
-            if let Some(entry) =
-                table.entry_with(pending.at, record.key().words(), SLOT_WORDS + record.packed_value().len())
+            let slot_words = SLOT_WORDS + record.packed_value().len();
+            if let Some(entry) = table.entry_with(pending.at, record.key().words(), slot_words)
                 && let Some(slot) = next_writer(new, entry.mark_words())
                 && slot != me
             {
                 table.overwrite(entry, run.append(pending.at), new[0], Packed(record.packed_value()));
                 state.held.raise(slot, new[0]);
             } else {
-                left |= 1 << pending.n;
+                break;
             }
         }
-        run.end();
+        let overwritten = run.end();
         // Where no sweep is under way the next one begins with the version, and finds the rest in the table.
         if state.sweep_at > 0 {
-            for pending in pending.iter().filter(|pending| left >> pending.n & 1 == 0) {
+            for pending in &pending[..overwritten] {
                 let [counter, meta] = RecordRef::new(records[pending.n as usize].as_ref()).mark_words();
                 state.held_next.raise(writer(meta), counter);
             }
         }
-        left
+        overwritten
     }
 }
 
-/// What became of a batch.
+/// What became of the records of a batch that the version does not cover.
 struct Batch {
-    /// How many records of it the version does not cover.
-    new: u32,
-    /// A bit for each of those that were not overwritten.
-    left: u32,
+    applied: u64,
+    refused: u64,
 }
-
-// A bit for each record of a batch.
-const _: () = assert!(MERGE_BATCH == u32::BITS as usize);
