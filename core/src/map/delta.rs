@@ -1,7 +1,9 @@
 //! Versions and deltas: the walk along the change log, and the commit (rules R5 and R6).
 
 use super::Map;
+use super::log::Piece;
 use super::peer::{Origin, Serve, Session, Stretch};
+use super::table::writer as writer_of;
 use crate::clock::VersionVector;
 use crate::id::{Slot, SlotSet};
 use crate::limits::WALK_MAX;
@@ -165,9 +167,25 @@ impl<const N: usize> Map<'_, N> {
         let stop = if serve.until == 0 { head } else { serve.until };
 
         let (mut reached, mut count, mut steps) = (serve.at, 0, self.log.steps(serve.at));
-        for _ in 0..WALK_MAX {
-            if reached >= stop {
-                break;
+        let mut left = WALK_MAX;
+        while reached < stop && left > 0 {
+            if let Some(Piece { first, entries }) = self.log.piece(&steps) {
+                let most = left.min((stop + 1).saturating_sub(first).max(1));
+                let entries = &entries[..entries.len().min(most as usize)];
+                let lacks = |mark: [u64; 2]| mark[0] > theirs.get(writer_of(mark[1]));
+                // Eight bytes stay for an empty version.
+                let (walked, copied) = self.table.copy_changed(entries, first, lacks, writer.left(8));
+                writer.claim(copied * record_len);
+                count += copied;
+                steps.pass(first, walked);
+                if walked > 0 {
+                    reached = first + walked as u64 - 1;
+                }
+                if walked < entries.len() {
+                    break;
+                }
+                left -= walked as u64;
+                continue;
             }
             let Some((position, record)) = self.log.step(&self.table, &mut steps) else {
                 reached = head;
@@ -176,7 +194,6 @@ impl<const N: usize> Map<'_, N> {
             if let Some((at, mark)) = record
                 && !theirs.covers(mark.dot)
             {
-                // Eight bytes stay for an empty version.
                 if writer.room() < record_len + 8 {
                     break;
                 }
@@ -184,6 +201,7 @@ impl<const N: usize> Map<'_, N> {
                 count += 1;
             }
             reached = position;
+            left -= 1;
         }
         let news = if self.broken(Tooth::PublishedOrder) {
             // The published rule needs all of the sender's version.

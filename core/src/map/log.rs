@@ -158,21 +158,21 @@ impl<'a> ChangeLog<'a> {
         if steps.places > 0 {
             return Some(self.step_in_scan(table, steps));
         }
-        if steps.entries == 0 {
-            return None;
-        }
-        steps.entries -= 1;
-        if steps.next == self.ends.start {
-            steps.next = self.ends.scanned + 1;
-        }
-        let position = steps.next;
-        steps.next += 1;
-        let place = self.place(steps.entries as usize);
-        if let Some(&ahead) = self.ring.get(place + LOOK_AHEAD) {
-            table.touch_slot(ahead);
-        }
-        let at = self.ring[place];
-        Some((position, table.mark_at(at, position).map(|mark| (at, mark))))
+        let Piece { first, entries } = self.piece(steps)?;
+        let at = entries[0];
+        steps.pass(first, 1);
+        Some((first, table.mark_at(at, first).map(|mark| (at, mark))))
+    }
+
+    /// Returns the next steps, as many as are entries in one piece of the ring. `None` in a scan, and when there are none.
+    #[inline]
+    pub fn piece(&self, steps: &Steps) -> Option<Piece<'_>> {
+        let Steps { next, places: 0, entries: 1.. } = *steps else { return None };
+        let Ends { start, scanned, .. } = self.ends;
+        let first = if next == start { scanned + 1 } else { next };
+        let in_one_piece = if next < start { steps.entries.min(start - next) } else { steps.entries };
+        let from = &self.ring[self.place(steps.entries as usize - 1)..];
+        Some(Piece { first, entries: &from[..from.len().min(in_one_piece as usize)] })
     }
 
     /// A record that is in the ring behind the scan is left to the rest of the walk.
@@ -232,8 +232,12 @@ impl Run<'_> {
     }
 }
 
-/// How far ahead of a walk its records are brought into the cache.
-const LOOK_AHEAD: usize = 8;
+/// Changes that follow one another.
+pub(super) struct Piece<'l> {
+    /// The position of the first.
+    pub first: u64,
+    pub entries: &'l [u32],
+}
 
 /// How far a walk has come.
 #[derive(Clone, Copy, Debug)]
@@ -243,6 +247,15 @@ pub(super) struct Steps {
     /// Places of a scan to come, and after them entries of the ring.
     places: u64,
     entries: u64,
+}
+
+impl Steps {
+    /// Takes so many steps, of a piece whose first has this position.
+    #[inline]
+    pub fn pass(&mut self, first: u64, steps: usize) {
+        self.entries -= steps as u64;
+        self.next = first + steps as u64;
+    }
 }
 
 #[cfg(all(test, not(popmap_loom)))]

@@ -39,6 +39,11 @@ pub(super) struct Table<'a> {
     layout: Layout,
 }
 
+/// Words of a slot whose value has the default length.
+const STRIDE_DEFAULT: usize = SLOT_WORDS + VALUE_DEFAULT / 8;
+/// How far ahead of a walk its records are brought into the cache.
+const LOOK_AHEAD: usize = 8;
+
 /// Words of the header.
 mod header {
     pub const LEN: usize = 0;
@@ -204,6 +209,56 @@ impl<'a> Table<'a> {
             (Ok(value), Ok(tail)) => copy_words(value, tail),
             _ => copy_words(value, tail),
         }
+    }
+
+    /// Copies of the records at `entries`, which changed at positions of the change log from `first` on, those into `to` that
+    /// have not changed since and whose mark is wanted, as they stand on the wire. Ends early when there is no room for one
+    /// that is. Returns how many it has looked at, and how many it copied.
+    #[inline(never)]
+    pub fn copy_changed(
+        &self,
+        entries: &[Position],
+        first: u64,
+        is_wanted: impl Fn([u64; 2]) -> bool,
+        to: &mut [u8],
+    ) -> (usize, usize) {
+        // Of one length the compiler knows strides and bounds.
+        match self.stride {
+            STRIDE_DEFAULT => self.copy_changed_of(STRIDE_DEFAULT, entries, first, is_wanted, to),
+            stride => self.copy_changed_of(stride, entries, first, is_wanted, to),
+        }
+    }
+
+    #[inline(always)]
+    fn copy_changed_of(
+        &self,
+        stride: usize,
+        entries: &[Position],
+        first: u64,
+        is_wanted: impl Fn([u64; 2]) -> bool,
+        to: &mut [u8],
+    ) -> (usize, usize) {
+        let mut frames = to.chunks_exact_mut(8 * (stride - 1));
+        let (mut expected, room) = (first, frames.len());
+        for (n, &at) in entries.iter().enumerate() {
+            if let Some(&ahead) = entries.get(n + LOOK_AHEAD) {
+                self.touch_slot(ahead);
+            }
+            let (slot, value) = self.slot_with(at, stride).expect("the log leads to slots only");
+            let entry = Entry { at, slot, value };
+            let mark = entry.mark_words();
+            // A slot that was emptied has no counter.
+            if entry.stamp().steps_to(expected) == 0 && mark[0] != 0 && is_wanted(mark) {
+                let Some(bytes) = frames.next() else {
+                    return (n, room - frames.len());
+                };
+                let (head, tail) = bytes.as_chunks_mut().0.split_at_mut(SLOT_WORDS - 1);
+                copy_words(&slot[1..], head);
+                copy_words(value, tail);
+            }
+            expected += 1;
+        }
+        (entries.len(), room - frames.len())
     }
 
     /// Overwrites everything of a slot but its key, with the words of a [`Mark`] and of a value. `was_tombstone` says

@@ -44,6 +44,13 @@ impl<'f> Writer<'f> {
         &mut self.frame[at..at + len]
     }
 
+    /// Returns the bytes left but for the last `kept`: what is then [claimed](Self::claim) begins there.
+    #[inline]
+    pub fn left(&mut self, kept: usize) -> &mut [u8] {
+        let end = self.frame.len().saturating_sub(kept).max(self.at);
+        &mut self.frame[self.at..end]
+    }
+
     /// Leaves room for a fixed part to be written last, and returns where it starts.
     pub fn reserve<T>(&mut self) -> usize {
         let at = self.at;
