@@ -170,7 +170,7 @@ impl<const N: usize> Map<'_, N> {
         let mut left = WALK_MAX;
         while reached < stop && left > 0 {
             if let Some(Piece { first, entries }) = self.log.piece(&steps) {
-                let most = left.min((stop + 1).saturating_sub(first).max(1));
+                let most = left.min(stop.saturating_sub(first).saturating_add(1));
                 let entries = &entries[..entries.len().min(most as usize)];
                 let lacks = |mark: [u64; 2]| mark[0] > theirs.get(writer_of(mark[1]));
                 // Eight bytes stay for an empty version.
