@@ -15,6 +15,30 @@ use crate::wire::Shape;
 
 const SHAPE: Shape = Shape { schema: 1, value_len: 8 };
 
+/// What a table and its log are in.
+struct Storage {
+    layout: Layout,
+    words: Vec<AtomicU64>,
+    ring: Vec<u32>,
+}
+
+impl Storage {
+    fn new(capacity: usize) -> Self {
+        let layout = Layout::new(capacity, &SHAPE);
+        let words = (0..layout.table_words()).map(|_| AtomicU64::new(0)).collect();
+        Self { layout, words, ring: std::vec![0; layout.ring as usize] }
+    }
+
+    fn world(&mut self) -> World<'_> {
+        World {
+            table: Table::new(&self.words, self.layout),
+            log: ChangeLog::new(&mut self.ring, self.layout.capacity as usize),
+            written: HashMap::new(),
+            changes: 0,
+        }
+    }
+}
+
 /// A table with its log, and what was last written to each key.
 struct World<'a> {
     table: Table<'a>,
@@ -87,15 +111,8 @@ fn whoever_reaches_the_head_has_everything() {
     for seed in 0..300 {
         let mut rng = Rng::new(seed);
         let capacity = 1 + rng.below(24) as usize;
-        let layout = Layout::new(capacity, &SHAPE);
-        let words: Vec<_> = (0..layout.table_words()).map(|_| AtomicU64::new(0)).collect();
-        let mut ring = std::vec![0; layout.ring as usize];
-        let mut world = World {
-            table: Table::new(&words, layout),
-            log: ChangeLog::new(&mut ring, capacity),
-            written: HashMap::new(),
-            changes: 0,
-        };
+        let mut storage = Storage::new(capacity);
+        let mut world = storage.world();
         let mut walkers: Vec<_> = (0..4).map(|_| Walker::default()).collect();
         // A few hot keys, or all alike: then nothing stays in the ring for long.
         let hot = 1 + rng.below(capacity as u64 + 4);
@@ -161,15 +178,8 @@ fn who_follows_to_the_head_has_everything_whatever_the_network_does() {
     for seed in 0..10_000 {
         let mut rng = Rng::new(seed);
         let capacity = 2 + rng.below(6) as usize;
-        let layout = Layout::new(capacity, &SHAPE);
-        let words: Vec<_> = (0..layout.table_words()).map(|_| AtomicU64::new(0)).collect();
-        let mut ring = std::vec![0; layout.ring as usize];
-        let mut world = World {
-            table: Table::new(&words, layout),
-            log: ChangeLog::new(&mut ring, capacity),
-            written: HashMap::new(),
-            changes: 0,
-        };
+        let mut storage = Storage::new(capacity);
+        let mut world = storage.world();
         let mut receivers: Vec<_> =
             (0..3).map(|_| (Session::default(), HashMap::<Key, u64>::new())).collect();
         let (mut flying, mut asked) = (Vec::new(), Vec::new());
@@ -223,11 +233,8 @@ fn who_follows_to_the_head_has_everything_whatever_the_network_does() {
 
 #[test]
 fn a_log_that_has_not_wrapped_is_never_scanned() {
-    let layout = Layout::new(10, &SHAPE);
-    let words: Vec<_> = (0..layout.table_words()).map(|_| AtomicU64::new(0)).collect();
-    let mut ring = [0; 10];
-    let mut log = ChangeLog::new(&mut ring, 10);
-    let table = Table::new(&words, layout);
+    let mut storage = Storage::new(10);
+    let World { table, mut log, .. } = storage.world();
     assert_eq!((log.start_scan(), log.head()), (0, 0));
     for n in 0..10u64 {
         let key = Key::from_words([n, n]);
