@@ -6,16 +6,12 @@ use popmap_core::rng::Rng;
 use popmap_core::time::{Duration, Instant};
 use popmap_core::{Config, Shape, Slot, SlotSet, SwimConfig};
 
-use super::pop::{Condition, Plan, Pop, Verdict};
+use super::pop::{Condition, Plan, Pop, SLOTS, Verdict};
 
 /// From the start to the first thing that counts: by then all know each other, and the overload has begun.
 const WARM_UP: Duration = Duration::from_secs(20);
 /// From the start to the overload.
 const CALM: Duration = Duration::from_secs(8);
-/// One server crashes in each of these.
-const CYCLE: Duration = Duration::from_secs(60);
-/// How long it is down: a death that nobody knows by then counts as known then.
-pub const DOWN: Duration = Duration::from_secs(50);
 /// The servers that the others join through are never crashed or overloaded.
 const SEEDS: usize = 3;
 
@@ -32,8 +28,12 @@ pub struct Trial {
     pub overloaded: usize,
     /// The protocol's times and counts.
     pub swim: SwimConfig,
-    /// Minutes, each with a crash.
-    pub minutes: u32,
+    /// One server crashes in each of these, at a random time.
+    pub cycle: Duration,
+    /// How long it is down: a death that is not known by then counts as known then.
+    pub down: Duration,
+    /// Crashes.
+    pub crashes: u32,
 }
 
 /// What came of it.
@@ -76,6 +76,18 @@ impl Outcome {
         self.false_deaths.iter().sum()
     }
 
+    /// For each crash, returns the time from the first server that held it dead to the last, shortest first.
+    pub fn spread(&self) -> Vec<Duration> {
+        let mut spread: Vec<_> = self
+            .first
+            .iter()
+            .zip(&self.last)
+            .map(|(first, last)| Duration(last.0.saturating_sub(first.0)))
+            .collect();
+        spread.sort_unstable();
+        spread
+    }
+
     /// Returns `count` for each hour of virtual time.
     pub fn per_hour(&self, count: u64) -> f64 {
         count as f64 * 3.6e12 / self.span.0 as f64
@@ -83,6 +95,9 @@ impl Outcome {
 }
 
 /// Runs it.
+///
+/// # Panics
+/// When nobody is left to crash: the seeds and the overloaded never do.
 pub fn run(trial: &Trial) -> Outcome {
     let adjust = |config: &mut Config| {
         config.swim = Some(trial.swim);
@@ -100,7 +115,7 @@ pub fn run(trial: &Trial) -> Outcome {
         rate: None,
         adjust: &adjust,
     };
-    let mut storage = Pop::storage(&plan, trial.servers + trial.minutes as usize);
+    let mut storage = Pop::storage(&plan, trial.servers + trial.crashes as usize);
     let mut pop = Pop::new(&mut storage, plan);
     let mut rng = Rng::new(trial.seed ^ 0x6372_6173);
     let others = trial.servers - SEEDS;
@@ -113,22 +128,24 @@ pub fn run(trial: &Trial) -> Outcome {
     judge.outcome = Outcome::default();
     let suspicions = pop.total(|stats| stats.swim.suspicions);
     let mut lost = 0;
-    for _ in 0..trial.minutes {
-        let calm = Duration(rng.below(CYCLE.0 - DOWN.0));
+    for _ in 0..trial.crashes {
+        let calm = Duration(rng.below(trial.cycle.0 - trial.down.0));
         pop.run(calm);
         judge.note(&pop.take_verdicts());
-        let candidates = SlotSet::first(trial.servers).difference(overloaded).difference(SlotSet::first(SEEDS));
+        let candidates =
+            SlotSet::first(trial.servers).difference(overloaded).difference(SlotSet::first(SEEDS));
         let victim = candidates.nth(rng.below(candidates.len() as u64) as usize).expect("a healthy server");
         let at = pop.now();
         lost += pop.node(victim).stats().swim.suspicions;
         let life = pop.node(victim).map().life();
         pop.crash(victim);
-        pop.run(DOWN);
+        pop.run(trial.down);
         let verdicts = pop.take_verdicts();
         judge.note(&verdicts);
-        judge.detected(at, &verdicts, life.id, pop.running().difference(overloaded));
+        let observers = pop.running().difference(overloaded);
+        judge.detected(at, trial.down, &verdicts, life.id, observers);
         pop.start(victim);
-        pop.run(Duration(CYCLE.0 - DOWN.0 - calm.0));
+        pop.run(Duration(trial.cycle.0 - trial.down.0 - calm.0));
     }
     judge.note(&pop.take_verdicts());
     judge.outcome.suspicions = pop.total(|stats| stats.swim.suspicions) + lost - suspicions;
@@ -162,8 +179,8 @@ impl Judge {
     }
 
     /// Notes when the life that crashed at `at` was held dead by whom of `observers`.
-    fn detected(&mut self, at: Instant, verdicts: &[Verdict], life: u64, observers: SlotSet) {
-        let mut took = [DOWN; 64];
+    fn detected(&mut self, at: Instant, down: Duration, verdicts: &[Verdict], life: u64, observers: SlotSet) {
+        let mut took = [down; SLOTS];
         for verdict in verdicts.iter().rev().filter(|verdict| verdict.life.id == life) {
             took[verdict.by.index()] = verdict.at.since(at);
         }

@@ -269,7 +269,9 @@ impl<'a, 'c> Pop<'a, 'c> {
             server.waiting.push_back(arrival);
             return;
         }
-        if let Some(node) = server.node.as_mut().filter(|_| !server.pauses.as_ref().is_some_and(Pauses::blocked)) {
+        if let Some(node) =
+            server.node.as_mut().filter(|_| !server.pauses.as_ref().is_some_and(Pauses::blocked))
+        {
             // A reject is counted by the node.
             let _ = node.handle_packet(self.now, Network::address(arrival.from), &arrival.packet);
             self.wakeups[arrival.to.index()] = self.now;
