@@ -1,7 +1,7 @@
 //! How long a fresh server takes to catch up with 50,000 keys over links of 1 Gbit/s.
 
 use popmap_core::time::Duration;
-use popmap_core::{Config, Phase, Slot};
+use popmap_core::{Config, Phase, Slot, SyncConfig};
 
 use super::page::Table;
 use super::pop::{PERCENT, Plan, Pop};
@@ -15,9 +15,24 @@ use crate::scenario::{SHAPE, key, value};
 const LOSS: [u32; 3] = [0, 5, 20];
 /// Keys that the fresh server lacks.
 pub const KEYS: u64 = 50_000;
+/// Packets that a peer may send in answer to one request, beside the default.
+const WINDOWS: [u16; 3] = [8, 32, 64];
 const STEP: Duration = Duration::from_millis(1);
 /// What has not come by then has not come.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a fresh server meets.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Servers, it among them.
+    pub servers: usize,
+    /// Packets lost, in percent.
+    pub loss: u32,
+    /// Keys that it lacks.
+    pub keys: u64,
+    /// See [`SyncConfig::window`].
+    pub window: u16,
+}
 
 /// What a fresh server went through.
 #[derive(Clone, Debug)]
@@ -41,9 +56,10 @@ pub struct CatchUp {
 /// Fills a PoP of `servers` with `keys` keys while one of them is down, and starts that one.
 ///
 /// # Panics
-/// When the others do not have all keys within two minutes of virtual time, or the fresh one within 20 seconds.
-pub fn measure(seed: u64, servers: usize, loss: u32, keys: u64) -> CatchUp {
-    let adjust = |_: &mut Config| {};
+/// When the others do not have all keys within two minutes of virtual time.
+pub fn measure(seed: u64, setting: &Setting) -> CatchUp {
+    let Setting { servers, loss, keys, window } = *setting;
+    let adjust = |config: &mut Config| config.sync.window = window;
     let plan = Plan {
         servers,
         capacity: keys as usize * 5 / 4,
@@ -94,9 +110,9 @@ pub fn measure(seed: u64, servers: usize, loss: u32, keys: u64) -> CatchUp {
     let stats = pop.node(fresh).stats();
     CatchUp {
         held,
-        whole: whole.expect("all keys"),
-        equal: equal.expect("equal"),
-        active: active.expect("active"),
+        whole: whole.unwrap_or(PATIENCE),
+        equal: equal.unwrap_or(PATIENCE),
+        active: active.unwrap_or(PATIENCE),
         redundancy: stats.map.records_received as f64 / keys as f64,
         dropped: pop.dropped() - dropped,
         retries: stats.sync.retries,
@@ -108,24 +124,24 @@ pub fn measure(seed: u64, servers: usize, loss: u32, keys: u64) -> CatchUp {
 /// # Errors
 /// None.
 pub fn draw(options: &Options) -> Result<Drawn, String> {
-    let mut settings: Vec<_> = LOSS.map(|loss| (8, loss, KEYS)).into();
-    settings.extend([(3, 5, KEYS), (64, 5, KEYS)]);
+    let window = SyncConfig::DEFAULT.window;
+    let usual = Setting { servers: 8, loss: 5, keys: KEYS, window };
+    let mut settings: Vec<_> = LOSS.map(|loss| Setting { loss, ..usual }).into();
+    settings.extend([3, 64].map(|servers| Setting { servers, ..usual }));
+    settings.extend(WINDOWS.map(|window| Setting { window, ..usual }));
     if options.quick {
-        settings = vec![(4, 5, 10_000)];
+        settings = vec![Setting { servers: 4, keys: 10_000, ..usual }];
     }
-    let seeds: u64 = if options.quick { 1 } else { 5 };
-    let runs: Vec<_> = settings
-        .iter()
-        // Sixty-four servers take half a gigabyte: one seed shows whether they differ.
-        .flat_map(|&setting| (0..if setting.0 == 64 { 1 } else { seeds }).map(move |seed| (seed, setting)))
-        .collect();
-    let measured = each(options, "catch_up", &runs, |&(seed, (servers, loss, keys))| {
-        measure(options.seed + seed, servers, loss, keys)
-    });
+    // Sixty-four servers take half a gigabyte: one seed shows whether they differ.
+    let seeds = |setting: &Setting| if options.quick || setting.servers == 64 { 1 } else { 5 };
+    let runs: Vec<_> =
+        settings.iter().flat_map(|&each| (0..seeds(&each)).map(move |seed| (seed, each))).collect();
+    let measured = each(options, "catch_up", &runs, |(seed, setting)| measure(options.seed + seed, setting));
     let head = vec![
         "servers",
         "loss %",
         "keys",
+        "window",
         "seed",
         "holds all after ms",
         "equal after ms",
@@ -141,14 +157,14 @@ pub fn draw(options: &Options) -> Result<Drawn, String> {
         y: Axis { label: "keys held", scale: Scale::Linear },
         series: Vec::new(),
     };
-    for ((seed, (servers, loss, keys)), run) in runs.into_iter().zip(measured) {
-        let mut row =
-            [servers.to_string(), loss.to_string(), keys.to_string(), (options.seed + seed).to_string()]
-                .to_vec();
+    for ((seed, setting), run) in runs.into_iter().zip(measured) {
+        let Setting { servers, loss, keys, window: packets } = setting;
+        let mut row = vec![servers.to_string(), loss.to_string(), keys.to_string()];
+        row.extend([packets.to_string(), (options.seed + seed).to_string()]);
         row.extend([run.whole, run.equal, run.active].map(|span| format!("{:.0}", millis(span))));
         row.extend([format!("{:.3}", run.redundancy), run.dropped.to_string(), run.retries.to_string()]);
         table.rows.push(row);
-        if seed == 0 && servers <= 8 && servers != 3 {
+        if seed == 0 && packets == window && (servers == usual.servers || options.quick) {
             let until = run.held.iter().position(|held| *held == keys).unwrap_or(0) + 10;
             let every = until.div_ceil(100).max(1);
             let points = run.held.iter().enumerate().take(until).step_by(every);
