@@ -1,4 +1,4 @@
-//! The longer documents: the rules, the wire format and what an operator asks.
+//! The longer documents: the rules, the wire format, what an operator asks, and the figures.
 
 #[doc = include_str!("../docs/rules.md")]
 pub mod rules {}
@@ -8,3 +8,8 @@ pub mod wire {}
 
 #[doc = include_str!("../docs/operating.md")]
 pub mod operating {}
+
+// The charts first, in the text: rustdoc copies no files, and of two definitions of a link the first counts.
+#[doc = include_str!("../docs/figures/images.md")]
+#[doc = include_str!("../docs/figures.md")]
+pub mod figures {}

@@ -82,7 +82,8 @@
 //! # Documents
 //!
 //! [`docs::rules`] has the rules, [`docs::wire`] the wire format field by field, [`docs::operating`] what an operator
-//! asks: what is served when, what each event and counter means, and what to do about it.
+//! asks: what is served when, what each event and counter means, and what to do about it, and [`docs::figures`] what it
+//! takes and costs, with the defaults that follow.
 
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]

@@ -6,6 +6,7 @@
 pub mod checker;
 pub mod cluster;
 pub mod explore;
+pub mod figures;
 pub mod forge;
 pub mod fuzz;
 pub mod link;

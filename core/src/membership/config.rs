@@ -15,6 +15,10 @@ pub struct SwimConfig {
     pub suspicion_min: Duration,
     /// The same while nobody confirms it. Default: 2 s.
     pub suspicion_max: Duration,
+    /// How often everyone who holds a member suspect pings it itself before declaring it dead, evenly spaced; if at all,
+    /// three times more in the last [`timeout`](Self::timeout) before that. An ack to one of these gives the suspect its
+    /// time to refute anew. Zero leaves suspects to refute by what they hear, as in SWIM. Default: 3.
+    pub looks: u8,
     /// How often news of members is told to some of them when no other packet does. Default: 50 ms.
     pub gossip: Duration,
     /// Members told each time. Default: 3.
@@ -31,6 +35,7 @@ impl SwimConfig {
         indirect: 3,
         suspicion_min: Duration::from_millis(500),
         suspicion_max: Duration::from_secs(2),
+        looks: 3,
         gossip: Duration::from_millis(50),
         fanout: 3,
         retry_dead: Duration::from_millis(500),

@@ -29,7 +29,7 @@ use health::Health;
 pub use member::{Member, Meta, State};
 use probe::Probes;
 pub(crate) use suspicion::SUSPECTORS;
-use suspicion::Suspicion;
+use suspicion::{Looks, Suspicion};
 
 /// How often one of the dead is tried once one has answered, until none has for as long as we else wait between tries.
 const RETRY_ON: Duration = Duration::from_millis(20);
@@ -40,6 +40,8 @@ pub(crate) struct Membership<const N: usize> {
     me: Slot,
     members: [Member; N],
     suspicions: [Option<Suspicion>; N],
+    /// Those of whom there is one: few, so that nobody looks through all of them at each poll.
+    suspects: SlotSet,
     probes: Probes<N>,
     spread: Dissemination<N>,
     health: Health,
@@ -80,6 +82,7 @@ impl<const N: usize> Membership<N> {
             me,
             members,
             suspicions: [None; N],
+            suspects: SlotSet::EMPTY,
             probes: Probes::new(),
             spread,
             health: Health::new(),
@@ -138,7 +141,7 @@ impl<const N: usize> Membership<N> {
         let known = &mut self.members[slot.index()];
         let by = by.without(slot);
         if news.state == State::Suspect && news.supports(known) {
-            self.confirm(slot, by);
+            self.confirm(now, slot, by);
             return;
         }
         if !news.replaces(known) {
@@ -158,8 +161,7 @@ impl<const N: usize> Membership<N> {
             self.met(slot);
         }
         let before = self.probes.newest();
-        self.suspicions[slot.index()] =
-            (news.state == State::Suspect).then(|| Suspicion::new(now, by, before));
+        self.suspect(slot, (news.state == State::Suspect).then(|| Suspicion::new(now, by, before)));
     }
 
     /// A packet of `slot` came in this life. If it is the life that is known, it was alive when it sent that; but only
@@ -173,7 +175,7 @@ impl<const N: usize> Membership<N> {
         // Its own entry follows; until then it is known to exist.
         *known = Member { life, incarnation: 0, state: State::Alive, address, meta: known.meta };
         self.changed.insert(slot);
-        self.suspicions[slot.index()] = None;
+        self.suspect(slot, None);
         self.spread.renew(slot);
         if reborn {
             self.met(slot);
@@ -207,9 +209,25 @@ impl<const N: usize> Membership<N> {
         self.spread.renew(self.me);
     }
 
+    /// Begins a suspicion, or ends one.
+    fn suspect(&mut self, slot: Slot, suspicion: Option<Suspicion>) {
+        self.suspicions[slot.index()] = suspicion;
+        if suspicion.is_some() {
+            self.suspects.insert(slot);
+        } else {
+            self.suspects.remove(slot);
+        }
+    }
+
+    fn looks(&self) -> Looks {
+        Looks { evenly: self.config.looks, last: self.config.timeout }
+    }
+
     /// These suspect a suspect too.
-    fn confirm(&mut self, slot: Slot, by: SlotSet) {
-        if self.suspicions[slot.index()].as_mut().is_some_and(|suspicion| suspicion.confirm(by)) {
+    fn confirm(&mut self, now: Instant, slot: Slot, by: SlotSet) {
+        let looks = self.looks();
+        let suspicion = self.suspicions[slot.index()].as_mut();
+        if suspicion.is_some_and(|suspicion| suspicion.confirm(now, by, looks)) {
             // An independent confirmation is worth passing on.
             self.spread.renew(slot);
         }
@@ -263,7 +281,9 @@ impl<const N: usize> Membership<N> {
     /// `from` answers, or tells that `target` answered it on our behalf.
     pub(crate) fn on_ack(&mut self, now: Instant, from: Slot, target: Slot, number: u32) {
         let newest = self.probes.newest();
-        let suspicion = self.suspicions[from.index()].as_mut().filter(|_| from == target);
+        // Without looks only a refutation counts, as in SWIM.
+        let counts = from == target && self.config.looks > 0;
+        let suspicion = self.suspicions[from.index()].as_mut().filter(|_| counts);
         let looked_for = suspicion.is_some_and(|suspicion| suspicion.answered(now, number, newest));
         match self.probes.on_ack(from, target, number) {
             probe::Acked::Ours => self.health.improve(),

@@ -60,30 +60,30 @@ impl<const N: usize> Membership<N> {
                 self.changed.insert(target);
                 self.spread.renew(target);
                 let before = self.probes.newest();
-                self.suspicions[target.index()] = Some(Suspicion::ours(now, self.me, before));
+                self.suspect(target, Some(Suspicion::ours(now, self.me, before)));
             }
-            State::Suspect => self.confirm(target, SlotSet::EMPTY.with(self.me)),
+            State::Suspect => self.confirm(now, target, SlotSet::EMPTY.with(self.me)),
             State::Unknown | State::Dead | State::Left => {}
         }
     }
 
     fn end_suspicions(&mut self, now: Instant) {
         let timeout = self.health.stretch(self.config.timeout);
-        for slot in self.those(|state| state == State::Suspect).iter() {
+        for slot in self.suspects.iter() {
             let Some(suspicion) = &mut self.suspicions[slot.index()] else { continue };
             if suspicion.look_failed(now) {
-                self.confirm(slot, SlotSet::EMPTY.with(self.me));
+                self.confirm(now, slot, SlotSet::EMPTY.with(self.me));
             }
             let Some(mut suspicion) = self.suspicions[slot.index()] else { continue };
             let deadline = self.deadline(&suspicion);
             if now < deadline {
-                if suspicion.look(now, deadline, now + timeout) {
+                if suspicion.look(now, deadline, now + timeout, self.looks()) {
                     self.probes.look(slot);
                     self.suspicions[slot.index()] = Some(suspicion);
                 }
                 continue;
             }
-            self.suspicions[slot.index()] = None;
+            self.suspect(slot, None);
             self.members[slot.index()].state = State::Dead;
             self.stats.deaths += 1;
             self.changed.insert(slot);
@@ -101,8 +101,8 @@ impl<const N: usize> Membership<N> {
         if self.has_left() {
             return Instant::NEVER;
         }
-        let suspicions =
-            self.suspicions.iter().flatten().map(|suspicion| suspicion.next(self.deadline(suspicion)));
+        let suspicions = self.suspects.iter().filter_map(|slot| self.suspicions[slot.index()].as_ref());
+        let suspicions = suspicions.map(|suspicion| suspicion.next(self.deadline(suspicion), self.looks()));
         let gossip = if self.has_news() { self.next_gossip } else { Instant::NEVER };
         let timers = self.next_period.min(gossip).min(self.next_retry).min(self.probes.help_at());
         suspicions.fold(timers, Instant::min)

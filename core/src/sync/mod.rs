@@ -28,7 +28,8 @@ pub struct SyncConfig {
     /// The same while the probes of every live peer also say that it has what we have: reached by doubling, and not below
     /// [`exchange_idle`](Self::exchange_idle). Without membership there are no probes.
     pub exchange_equal: Duration,
-    /// How long a session waits for an answer before it asks again; doubles with each try.
+    /// How long a session waits for an answer before it asks again, after a first time that is as short as the round trips
+    /// were; doubles with each further try.
     pub retry: Duration,
     /// The least time between the starts of two sessions: one session mends what many lost pushes left behind.
     pub pull_pause: Duration,
@@ -59,7 +60,10 @@ impl Default for SyncConfig {
 /// Between the parts of what is pushed in several packets.
 const PUSH_PAUSE: Duration = Duration::from_millis(1);
 /// Times that a session repeats a request before it gives the peer up.
-const TRIES: u32 = 5;
+const TRIES: u32 = 6;
+/// The least time that the answer to a request is waited for the first two times. A peer whose answers wait for its budget
+/// is asked once more in vain.
+const ANSWER_MIN: Duration = Duration::from_millis(4);
 /// The least time that a packet which others have overtaken is waited for.
 const STRAGGLERS: Duration = Duration::from_millis(1);
 /// The longest pause after the table was too full to take a record (R3).
@@ -231,7 +235,7 @@ impl Sync {
         let whole = pull.last_seen && !outcome.gap;
         if whole {
             self.versions.insert(from);
-            pull = Pull::ask(from, now, pull.tries, self.config.retry);
+            pull = Pull::ask(from, now, pull.tries, self.patience(pull.tries));
         } else {
             // What has not come within two round trips was lost; until then it may only have been overtaken.
             let patience = self.round_trip.times(2).max(STRAGGLERS).min(self.config.retry);
@@ -287,7 +291,17 @@ impl Sync {
         }
         self.stats.retries += 1;
         self.versions.insert(pull.peer);
-        self.pull = Some(Pull::ask(pull.peer, now, tries, self.config.retry.times(1 << (tries - 1))));
+        self.pull = Some(Pull::ask(pull.peer, now, tries, self.patience(tries)));
+    }
+
+    /// Returns how long the answer to a request is waited for that follows `tries` in vain. One in twenty is lost on a bad
+    /// link, so the first repeat comes as soon as the round trips allow; who does not answer that either is busy, or gone.
+    fn patience(&self, tries: u32) -> Duration {
+        let SyncConfig { retry, .. } = self.config;
+        match tries {
+            0 | 1 => self.round_trip.times(4).max(ANSWER_MIN).min(retry),
+            _ => retry.times(1 << (tries - 2).min(u32::BITS)),
+        }
     }
 
     fn next_session(&mut self, now: Instant, live: SlotSet, waiting: SlotSet, lacks: impl Fn(Slot) -> bool) {
@@ -303,7 +317,7 @@ impl Sync {
             if lacks(peer) {
                 self.stats.sessions += 1;
                 self.versions.insert(peer);
-                self.pull = Some(Pull::ask(peer, now, 0, self.config.retry));
+                self.pull = Some(Pull::ask(peer, now, 0, self.patience(0)));
                 return;
             }
             // Another session has brought it meanwhile.

@@ -95,6 +95,7 @@ fn node_config(bytes: &mut Bytes<'_>) -> Config {
         indirect: if bytes.once_in(4) { bytes.byte() } else { swim.indirect },
         suspicion_min: span(bytes, swim.suspicion_min),
         suspicion_max: span(bytes, swim.suspicion_max),
+        looks: swim.looks,
         gossip: span(bytes, swim.gossip),
         fanout: if bytes.once_in(4) { bytes.byte() } else { swim.fanout },
         retry_dead: span(bytes, swim.retry_dead),
