@@ -8,3 +8,6 @@ pub mod wire {}
 
 #[doc = include_str!("../docs/operating.md")]
 pub mod operating {}
+
+#[doc = include_str!("../docs/trust.md")]
+pub mod trust {}

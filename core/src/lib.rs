@@ -97,6 +97,7 @@ extern crate std;
 #[allow(unsafe_code, reason = "functions compiled for CPU features are called, each behind its detection")]
 mod arch;
 mod atomic;
+pub mod auth;
 pub mod clock;
 pub mod docs;
 pub mod id;
