@@ -86,7 +86,8 @@ struct World<'s> {
 fn node(slot: usize, life: Life, keys: Keys, storage: &mut [u64]) -> Node<'_, N> {
     let mut config = Config::new(CLUSTER, Slot::at(slot), life, 1_000, SHAPE);
     config.configured = SlotSet::first(SERVERS);
-    Node::with_keys(Instant::ZERO, storage, &config, keys.ring(Slot::at(slot))).expect("a valid configuration")
+    Node::with_keys(Instant::ZERO, storage, &config, keys.ring(Slot::at(slot)))
+        .expect("a valid configuration")
 }
 
 impl World<'_> {
@@ -103,7 +104,8 @@ impl World<'_> {
                 while let Some(transmit) = self.nodes[from].poll_transmit(self.now, &mut frame) {
                     let packet = &frame[..transmit.len];
                     self.recorded.push(packet.to_vec());
-                    if let Some(to) = usize::from(transmit.to.0[0]).checked_sub(1).filter(|&to| to < SERVERS) {
+                    if let Some(to) = usize::from(transmit.to.0[0]).checked_sub(1).filter(|&to| to < SERVERS)
+                    {
                         // Whoever starts does not know the others' lives; all else is taken.
                         let _ = self.nodes[to].handle_packet(self.now, address(from), packet);
                     }
@@ -187,11 +189,13 @@ fn forged(recorded: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
 /// When the servers do not come to be equal, before or after.
 pub fn attack(keys: Keys, seed: u64, count: u64, prepare: impl FnOnce(&mut Node<'_, N>)) -> Outcome {
     let mut rng = Rng::new(seed);
-    let life = |generation, slot: usize| Life { generation, id: 0x1000 * u64::from(generation) + 1 + slot as u64 };
+    let life =
+        |generation, slot: usize| Life { generation, id: 0x1000 * u64::from(generation) + 1 + slot as u64 };
     let words = Node::<N>::words(&Config::new(CLUSTER, Slot::at(0), life(1, 0), 1_000, SHAPE));
     let mut storage = vec![vec![0; words]; SERVERS + 1];
     let (last, first) = storage.split_last_mut().expect("one more than servers");
-    let nodes = first.iter_mut().enumerate().map(|(slot, words)| node(slot, life(1, slot), keys, words)).collect();
+    let nodes =
+        first.iter_mut().enumerate().map(|(slot, words)| node(slot, life(1, slot), keys, words)).collect();
     let mut world = World { nodes, recorded: Vec::new(), now: Instant::ZERO };
     let seeds = [address(0), address(1)];
     world.nodes.iter_mut().for_each(|node| node.join(Instant::ZERO, &seeds));
@@ -204,7 +208,8 @@ pub fn attack(keys: Keys, seed: u64, count: u64, prepare: impl FnOnce(&mut Node<
     assert!(world.is_equal(), "the servers have found each other");
     prepare(&mut world.nodes[VICTIM]);
 
-    let mut outcome = Outcome { packets: 0, rejected: [0; Reject::ALL.len()], answered: 0, asked: 0, broken: None };
+    let mut outcome =
+        Outcome { packets: 0, rejected: [0; Reject::ALL.len()], answered: 0, asked: 0, broken: None };
     let (mut frame, mut before) = ([0; PAYLOAD], world.state());
     while outcome.packets < count && outcome.broken.is_none() {
         for _ in 0..BATCH.min(count - outcome.packets) {
@@ -216,7 +221,9 @@ pub fn attack(keys: Keys, seed: u64, count: u64, prepare: impl FnOnce(&mut Node<
                     outcome.rejected[reason.index()] += 1;
                     outcome.asked += if reason == Reject::Unproved { packet.len() as u64 } else { 0 };
                 }
-                Ok(()) => outcome.broken = Some(format!("packet {} was taken: {packet:02x?}", outcome.packets)),
+                Ok(()) => {
+                    outcome.broken = Some(format!("packet {} was taken: {packet:02x?}", outcome.packets))
+                }
             }
         }
         // Nothing is due at a moment at which it was all sent, but answers.

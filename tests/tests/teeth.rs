@@ -49,7 +49,9 @@ fn scope_for(tooth: Tooth) -> Scope {
         Tooth::HashOmitsSlot => scopes::hashes,
         Tooth::PushTruncated | Tooth::PushSplitBlindly => scopes::push_parts,
         Tooth::PushUnguarded => scopes::push,
-        Tooth::MacUnchecked | Tooth::ReplayTaken | Tooth::UnprovedTaken => unreachable!("no map knows of them"),
+        Tooth::MacUnchecked | Tooth::ReplayTaken | Tooth::UnprovedTaken => {
+            unreachable!("no map knows of them")
+        }
     };
     let mut scope = scope(Reach::Short);
     match tooth {

@@ -29,12 +29,24 @@ fn derive(secret: &[u8; SECRET], mut input: [u8; 16], purpose: Use) -> [u8; SECR
     hchacha::<R20>(secret.into(), &input.into()).into()
 }
 
-/// What authenticates the packets of one sender's life.
+/// What authenticates the packets of one sender's life; zeroed when it is dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub(crate) struct Subkey(pub(crate) [u8; SECRET]);
+pub struct Subkey(pub(crate) [u8; SECRET]);
 
 impl Subkey {
     pub(crate) const NONE: Self = Self([0; SECRET]);
+
+    /// Returns the secret, for a cipher.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; SECRET] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Subkey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subkey").finish_non_exhaustive()
+    }
 }
 
 /// The secrets that one server shares with each other server, all derived from a master that no server has: with them it
@@ -183,8 +195,10 @@ impl AuthKey {
     }
 
     /// Returns the subkey of the packets from the server in `from`, in the life of this id. `with` is the other of the two
-    /// servers, seen from the one that holds this key; `None` while the receiver is not known.
-    pub(crate) fn subkey(&self, from: Slot, life: u64, with: Option<Slot>) -> Subkey {
+    /// servers, seen from the one that holds this key; `None` while the receiver is not known. A node does all of this by
+    /// itself; this is for those who make packets without one.
+    #[must_use]
+    pub fn subkey(&self, from: Slot, life: u64, with: Option<Slot>) -> Subkey {
         let secret = match (&self.material, with) {
             (Material::Shared(secret), _) => secret,
             (Material::Row(row), None) => &row.group,

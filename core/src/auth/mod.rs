@@ -24,8 +24,7 @@ mod window;
 use core::fmt;
 
 pub use chacha::ChaCha20Poly1305;
-pub(crate) use key::Subkey;
-pub use key::{AuthKey, PAIRS, Row, SECRET};
+pub use key::{AuthKey, PAIRS, Row, SECRET, Subkey};
 pub use ring::{KEYS_MAX, KeyRing, KeyRingError, RotationError};
 pub use window::REPLAY_WINDOW;
 pub(crate) use window::Window;

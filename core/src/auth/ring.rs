@@ -159,13 +159,22 @@ impl fmt::Display for RotationError {
                 write!(f, "key {id}: a row of another slot; a server in {slot} needs the row of {slot}")
             }
             Self::Changed(id) => {
-                write!(f, "key {id}: other bytes or another algorithm than the key {id} in use; give it a new id")
+                write!(
+                    f,
+                    "key {id}: other bytes or another algorithm than the key {id} in use; give it a new id"
+                )
             }
             Self::NotAccepted(id) => {
-                write!(f, "key {id}: to be sent with, but not accepted here yet; add it on every server first")
+                write!(
+                    f,
+                    "key {id}: to be sent with, but not accepted here yet; add it on every server first"
+                )
             }
             Self::StillSent(id) => {
-                write!(f, "key {id}: to be dropped while it is sent with; send with another on every server first")
+                write!(
+                    f,
+                    "key {id}: to be dropped while it is sent with; send with another on every server first"
+                )
             }
             Self::InUse { id, slot } => {
                 write!(f, "key {id}: to be dropped, but the server in {slot} still sends with it")

@@ -35,7 +35,8 @@ fn the_tag_is_that_of_the_whole_construction() {
         let whole = Whole::new(&key.into());
 
         let associated = [&head[..], &body].concat();
-        let expected = whole.encrypt_inout_detached(&nonce.into(), &associated, (&mut [][..]).into()).unwrap();
+        let expected =
+            whole.encrypt_inout_detached(&nonce.into(), &associated, (&mut [][..]).into()).unwrap();
         let tag = ChaCha20Poly1305.tag(&key, number, &head, &body);
         assert_eq!(tag[..], expected[..], "{length}");
         assert!(ChaCha20Poly1305.verify(&key, number, &head, &body, &tag));
@@ -58,8 +59,10 @@ fn a_subkey_and_a_number_are_an_extended_nonce() {
     let (head, mut body) = packet(&mut rng, 300);
     let key = AuthKey::shared(id(3), secret).encrypted(true);
     let number = 0x1122_3344_5566_7788u64;
-    let nonce: [u8; 24] =
-        [&LIFE.to_le_bytes()[..], &[7, 3, 1, 1, 0, 0, 0, 1], &number.to_le_bytes()].concat().try_into().unwrap();
+    let nonce: [u8; 24] = [&LIFE.to_le_bytes()[..], &[7, 3, 1, 1, 0, 0, 0, 1], &number.to_le_bytes()]
+        .concat()
+        .try_into()
+        .unwrap();
     let mut theirs = body.clone();
     let expected = XChaCha20Poly1305::new(&secret.into())
         .encrypt_inout_detached(&nonce.into(), &head, theirs.as_mut_slice().into())
@@ -211,7 +214,8 @@ fn a_window_takes_each_number_once() {
         let (mut window, mut model, mut highest) = (Window::NEW, BTreeSet::new(), None::<u64>);
         let mut base = rng.below(1 << 40);
         for _ in 0..3_000 {
-            base += [0, 1, 1, 2, 70, 1_023, 1_024, 5_000][rng.below(8) as usize] * u64::from(rng.below(4) == 0);
+            base +=
+                [0, 1, 1, 2, 70, 1_023, 1_024, 5_000][rng.below(8) as usize] * u64::from(rng.below(4) == 0);
             let number = (base + rng.below(1_100)).saturating_sub(rng.below(1_100));
             let old = highest.is_some_and(|highest| number + REPLAY_WINDOW as u64 <= highest);
             let expected = !old && model.insert(number);
