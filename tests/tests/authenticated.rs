@@ -6,8 +6,9 @@ use std::num::NonZeroU8;
 use popmap_core::auth::{AuthKey, KeyRing, RotationError, Row};
 use popmap_core::time::{Duration, Instant};
 use popmap_core::wire::{Kind, NOBODY};
-use popmap_core::{Address, Config, Node, Reject, Slot, SlotSet};
+use popmap_core::{Address, Config, Life, Lookup, Node, Reject, Slot, SlotSet};
 use popmap_io::memory::Faults;
+use popmap_io::{Device, Driver, DriverConfig, News, StartError, Storage as Words, UdpConfig, UdpDevice};
 use popmap_tests::adversary::{self, Keys};
 use popmap_tests::cluster::{Cluster, Restart, Storage};
 use popmap_tests::forge::{authenticate, packet};
@@ -185,14 +186,14 @@ fn a_stolen_server_speaks_for_its_own_slot() {
 /// Strangers are not answered; recordings by no more than they are long.
 #[test]
 fn no_answer_is_longer_than_its_question() {
-    let config = Config::new(7, Slot::at(0), popmap_core::Life { generation: 2, id: 9 }, 100, SHAPE);
+    let config = Config::new(7, Slot::at(0), Life { generation: 2, id: 9 }, 100, SHAPE);
     let mut words = vec![0; Node::<8>::words(&config)];
     let mut node = Node::<8>::with_keys(Instant::ZERO, &mut words, &config, ring(&[1])).expect("valid");
     node.join(Instant::ZERO, &[]);
     let mut frame = [0; 1_400];
     let now = Instant::from_millis(1);
     while node.poll_transmit(now, &mut frame).is_some() {}
-    let theirs = popmap_core::Life { generation: 1, id: 8 };
+    let theirs = Life { generation: 1, id: 8 };
     let asked = |length: usize, secret: &[u8; 32]| {
         let mut packet = packet(Kind::Gossip, Slot::at(1), theirs, 0, &vec![0; length - 64]);
         packet[8..16].copy_from_slice(&7u64.to_le_bytes());
@@ -313,4 +314,77 @@ fn an_adversary_without_a_key_moves_nothing() {
             assert!(outcome.rejected[reason.index()] > 1_000, "{keys:?}: {reason:?}: {outcome:?}");
         }
     }
+}
+
+/// Drivers over UDP: a device for authenticated packets is refused without keys, and keys are exchanged by the handle.
+#[test]
+fn drivers_want_the_keys_that_their_device_was_opened_for() {
+    let open = || {
+        let device = UdpDevice::bind("127.0.0.1:0".parse().unwrap(), &UdpConfig::DEFAULT.authenticated(true));
+        device.expect("loopback")
+    };
+    let node = |slot| {
+        let mut node = Config::new(7, Slot::at(slot), Life::NONE, 100, SHAPE);
+        node.configured = SlotSet::first(2);
+        node
+    };
+    let words = || Words::new(Node::<2>::words(&node(0))).leak();
+    let device = open();
+    assert!(device.needs_keys());
+    let refused = Driver::<_, 2>::start(&DriverConfig::new(node(0)), words(), device).err();
+    assert!(matches!(refused, Some(StartError::NoKeys)), "{refused:?}");
+    assert!(
+        refused.unwrap().to_string().starts_with("keys: none, and the device was opened for authenticated")
+    );
+
+    let devices = [(); 2].map(|()| open());
+    let seeds = devices.each_ref().map(Device::local);
+    let mut slot = 0;
+    let mut drivers = devices.map(|device| {
+        let keys = Some(ring(&[1]));
+        let config = DriverConfig { seeds: seeds.to_vec(), keys, ..DriverConfig::new(node(slot)) };
+        slot += 1;
+        Driver::<_, 2>::start(&config, words(), device).expect("keys")
+    });
+    let (mut news, mut buffer) = (Vec::new(), [0; 24]);
+    let mut until =
+        |drivers: &mut [Driver<'_, UdpDevice, 2>; 2],
+         done: &mut dyn FnMut(&mut [Driver<'_, UdpDevice, 2>; 2], &[News]) -> bool| {
+            let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
+            while !done(drivers, &news) {
+                assert!(std::time::Instant::now() < limit, "{news:?}");
+                for driver in drivers.iter_mut() {
+                    driver.poll(|what| news.push(what)).expect("a socket");
+                }
+            }
+            std::mem::take(&mut news)
+        };
+    until(&mut drivers, &mut |drivers, _| {
+        let _ = drivers[0].put(key(1), &value(1));
+        matches!(drivers[1].reader().get(key(1), &mut buffer), Lookup::Found(_))
+    });
+    let changed = |news: &[News]| news.iter().filter(|what| matches!(what, News::KeysChanged { .. })).count();
+    for step in [&[1, 2][..], &[2, 1]] {
+        for driver in &drivers {
+            driver.handle().set_keys(ring(step)).expect("it runs");
+        }
+        let news = until(&mut drivers, &mut |_, news| changed(news) == 2);
+        let last = news.iter().find_map(|what| match what {
+            News::KeysChanged { sending } => Some(*sending),
+            _ => None,
+        });
+        assert_eq!(last, Some(id(step[0])));
+    }
+    drivers[0].handle().set_keys(ring(&[3])).expect("it runs");
+    let refused = |news: &[News]| {
+        news.iter().any(
+            |what| matches!(what, News::KeysRefused(RotationError::NotAccepted(three)) if *three == id(3)),
+        )
+    };
+    until(&mut drivers, &mut |_, news| refused(news));
+    // And they still understand each other.
+    until(&mut drivers, &mut |drivers, _| {
+        let _ = drivers[1].put(key(2), &value(2));
+        matches!(drivers[0].reader().get(key(2), &mut [0; 24]), Lookup::Found(_))
+    });
 }
