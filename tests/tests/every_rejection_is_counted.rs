@@ -150,7 +150,7 @@ const ROWS: [Row; Reject::ALL.len()] = [
     },
     Row {
         reason: Reject::Replay,
-        packets: || [COUNT, COUNT + 1 - 1_024].map(|count| sealed(version(), count)).into(),
+        packets: || [COUNT, COUNT - 1_024].map(|count| sealed(version(), count)).into(),
     },
     Row { reason: Reject::Cluster, packets: || vec![with(version(), 8, &(CLUSTER + 1).to_le_bytes())] },
     Row {
