@@ -116,20 +116,20 @@ impl<const N: usize> Node<'_, N> {
             return Err(Reject::OwnPacket);
         }
         let Some(auth) = &mut self.auth else { return Err(Reject::KeyId) };
-        if to_life != ours {
-            if !(self.map.broken(Tooth::UnprovedTaken) && self.map.life_of(slot) == life) {
-                // Never more for less: whoever sends recordings says where the answer goes.
-                if HEADER + sealed.body.len() >= CHALLENGE {
-                    auth.challenge(from, sealed);
-                }
-                return Err(Reject::Unproved);
+        if to_life == ours {
+            if sealed.header.number.get() as u8 != me.get() {
+                return Err(Reject::Header);
             }
-        } else if sealed.header.number.get() as u8 != me.get() {
-            return Err(Reject::Header);
-        }
-        let number = auth.take_number(sealed);
-        if !self.map.broken(Tooth::ReplayTaken) {
-            number?;
+            let number = auth.take_number(sealed);
+            if !self.map.broken(Tooth::ReplayTaken) {
+                number?;
+            }
+        } else if !(self.map.broken(Tooth::UnprovedTaken) && self.map.life_of(slot) == life) {
+            // Never more for less: whoever sends recordings says where the answer goes.
+            if HEADER + sealed.body.len() >= CHALLENGE {
+                auth.challenge(from, sealed);
+            }
+            return Err(Reject::Unproved);
         }
         let checked = wire::parse_behind(sealed.header, body, &self.config.shape, N)?;
         self.take_checked(from, checked, Some(sealed))
