@@ -32,7 +32,8 @@ struct Server {
 
 /// Starts the server in `slot`, which asks `seeds` for the others. With none it begins a PoP of its own.
 fn start(slot: usize, seeds: &[Address]) -> Outcome<Server> {
-    // A real server has a fixed port, 7946 say, and says `insecure`, because only loopback is allowed without it.
+    // A real server has a fixed port, 7946 say, keys in its `DriverConfig`, and says
+    // `authenticated`: without that, or `insecure`, only loopback is allowed.
     let device = UdpDevice::bind("127.0.0.1:0".parse()?, &UdpConfig::DEFAULT)?;
     let address = device.local();
     // `Life::NONE`: a new one is drawn at the start. A real server also names a `GenerationFile`.

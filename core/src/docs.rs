@@ -9,6 +9,9 @@ pub mod wire {}
 #[doc = include_str!("../docs/operating.md")]
 pub mod operating {}
 
+#[doc = include_str!("../docs/trust.md")]
+pub mod trust {}
+
 // The charts first, in the text: rustdoc copies no files, and of two definitions of a link the first counts.
 #[doc = include_str!("../docs/figures/images.md")]
 #[doc = include_str!("../docs/figures.md")]

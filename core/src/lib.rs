@@ -48,6 +48,7 @@
 //!      ownership      rendezvous hashing: owners, and priority between concurrent writes
 //!      clock          dot, version vector
 //!      wire           layouts, checks, checksums: bytes only
+//!      auth           keys, ciphers, replay windows: secrets only
 //!      arch           the loops that gain by what the CPU has, found at run time: numbers only
 //! ```
 //!
@@ -67,7 +68,8 @@
 //!   explicit [`Lookup::Busy`].
 //! - **Unsafe code in one module**, `arch`: it calls code compiled for AVX2, AVX-512 or PCLMULQDQ where it found them,
 //!   so that one build does for all machines, and loads of the table's index that the language has no word for. The dependencies are `zerocopy` (layouts), `crc32fast` (checksums where
-//!   `arch` has no kernel), `heapless` (bounded queues) and `twox-hash` (names to keys). `hashbrown` needs an
+//!   `arch` has no kernel), `heapless` (bounded queues), `twox-hash` (names to keys), and for keys `chacha20`,
+//!   `poly1305` and `zeroize`. `hashbrown` needs an
 //!   allocator, so it has no place in core: the table is our own.
 //!
 //! Who is alive the servers find out themselves (SWIM): [`Node::join`], [`Node::members`], [`Node::leave`]. An embedder that
@@ -79,11 +81,16 @@
 //! and its age ([`map::Meta`]); [`Reader::heartbeat`] shows whether the thread that drives the node still does, and
 //! [`Reader::harvest`] how many of the keys were written lately, by servers that are alive.
 //!
+//! # Keys
+//!
+//! [`Node::with_keys`] takes a [`KeyRing`](auth::KeyRing): then each packet is authenticated, and nothing else is taken.
+//! Without keys, whoever can send this node a packet can write to its map. [`docs::trust`] says what keys protect.
+//!
 //! # Documents
 //!
-//! [`docs::rules`] has the rules, [`docs::wire`] the wire format field by field, [`docs::operating`] what an operator
-//! asks: what is served when, what each event and counter means, and what to do about it, and [`docs::figures`] what it
-//! takes and costs, with the defaults that follow.
+//! [`docs::rules`] has the rules, [`docs::wire`] the wire format field by field, [`docs::trust`] who can do what,
+//! [`docs::operating`] what an operator asks: what is served when, what each event and counter means, and what to do about
+//! it, and [`docs::figures`] what all of it takes, with the defaults that follow.
 
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
@@ -98,6 +105,7 @@ extern crate std;
 #[allow(unsafe_code, reason = "functions compiled for CPU features are called, each behind its detection")]
 mod arch;
 mod atomic;
+pub mod auth;
 pub mod clock;
 pub mod docs;
 pub mod id;

@@ -55,4 +55,10 @@ teeth! {
     PushSplitBlindly,
     /// Push: own writes replaced here by another slot's record do not stop it.
     PushUnguarded,
+    /// Trust: the message authentication code is not compared.
+    MacUnchecked,
+    /// Trust: a packet that came before is taken again.
+    ReplayTaken,
+    /// Trust: a packet that does not name our life is taken, if its sender's life is known.
+    UnprovedTaken,
 }

@@ -56,6 +56,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "1", value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
 
+    /// Authenticate packets by the keys in this file, as popmap-keys makes them
+    ///
+    /// Without it a key is made for this run and thrown away.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
     /// Write every packet to this file, for Wireshark: some 10 MB a second at full size
     ///
     /// On devices other than udp there is a file for each life of each server: out.pcap becomes out-s3-1.pcap, and so on.

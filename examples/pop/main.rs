@@ -39,6 +39,7 @@ mod processes;
 mod propagation;
 mod report;
 mod schedule;
+mod secret;
 mod server;
 mod simulated;
 mod stage;
@@ -58,6 +59,7 @@ use std::thread;
 
 use clap::Parser;
 use popmap_core::Key;
+use popmap_core::auth::KeyRing;
 use popmap_io::{Pcap, wall_clock};
 
 use args::Args;
@@ -69,6 +71,7 @@ use plan::Plan;
 use pop::READ_AT;
 use processes::{Network, Processes, enter, serve};
 use report::Report;
+use secret::Secret;
 use stage::Stage;
 use stop::Stop;
 use storage::Storage;
@@ -102,7 +105,7 @@ fn main() -> ExitCode {
         }
         // Whoever read our output has had enough of it.
         Err(Stop::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        Err(stop @ (Stop::Origins(_) | Stop::Capture(..) | Stop::Missing(_))) => {
+        Err(stop @ (Stop::Origins(_) | Stop::Keys(_) | Stop::Capture(..) | Stop::Missing(_))) => {
             eprintln!("error: {stop}");
             ExitCode::from(BAD)
         }
@@ -132,6 +135,8 @@ fn play(args: &Args, interrupted: &Arc<AtomicBool>) -> Result<ExitCode, Stop> {
         None => origins::generated(args.keys()),
     }
     .into();
+    let secret = Secret::new(args.key.as_deref())?;
+    let ring = secret.ring()?;
     if args.io.is_isolated() {
         if !enter::is_inside() {
             drop(origins);
@@ -140,12 +145,17 @@ fn play(args: &Args, interrupted: &Arc<AtomicBool>) -> Result<ExitCode, Stop> {
         enter::end_with_outside(interrupted);
     }
     raise_file_limit();
-    let report = tell(args, &origins, interrupted)?;
+    let report = tell(args, &origins, (secret, ring), interrupted)?;
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Tells the whole story, and concludes it.
-fn tell(args: &Args, origins: &Arc<[Origin]>, interrupted: &AtomicBool) -> Result<Report, Stop> {
+fn tell(
+    args: &Args,
+    origins: &Arc<[Origin]>,
+    (secret, ring): (Secret, KeyRing),
+    interrupted: &AtomicBool,
+) -> Result<Report, Stop> {
     let stopwatch = Stopwatch::calibrate();
     let kills = KILLS[usize::from(args.quick)];
     let mut report = Report {
@@ -167,32 +177,34 @@ fn tell(args: &Args, origins: &Arc<[Origin]>, interrupted: &AtomicBool) -> Resul
         };
         let clock = Clock::start();
         let fleet = Fleet::start(Arc::clone(origins), clock.epoch).map_err(Stop::Fleet)?;
-        let plan = Plan::new(clock, Arc::clone(origins), args.interval(), args.seed, fleet.port());
+        let (interval, port) = (args.interval(), fleet.port());
+        let plan = Plan::new(clock, Arc::clone(origins), interval, args.seed, port, ring.clone());
         let world = &World::new(plan, fleet);
         let pace = Pace { intervals: INTERVALS, kills, loss_ppm: args.loss_ppm() };
         match network {
             Some(network) => thread::scope(|scope| {
-                let pop = Processes::start(scope, world, network, in_processes(args))?;
+                let pop = Processes::start(scope, world, network, in_processes(args, secret))?;
                 Story::new(&mut stage, world, pop, &mut report, pace).play()
             })?,
             None => in_threads(args, &mut stage, world, kills, stopwatch, &mut report, pace)?,
         }
     }
     let keys: Arc<[Key]> = origins.iter().map(|origin| origin.key).collect();
-    report.simulated = Some(simulated::play(&mut stage, args, &keys, stopwatch, &mut report)?);
+    report.simulated = Some(simulated::play(&mut stage, args, (&keys, &ring), stopwatch, &mut report)?);
     report.wall_s = stage.elapsed().as_secs_f64();
     report.judge();
     conclude(&mut stage, args, &report)?;
     Ok(report)
 }
 
-fn in_processes(args: &Args) -> processes::Settings {
+fn in_processes(args: &Args, secret: Secret) -> processes::Settings {
     processes::Settings {
         io: args.io,
         servers: args.servers(),
         loss_ppm: args.loss_ppm(),
         seed: args.seed,
         origins: args.origins.clone(),
+        secret,
         pcap: args.pcap.clone(),
     }
 }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use popmap_core::Key;
+use popmap_core::auth::KeyRing;
 use popmap_core::time::Duration;
 
 use crate::measure::Clock;
@@ -25,12 +26,21 @@ pub struct Plan {
     pub calendar: Arc<Calendar>,
     /// The port of the origins of our own fleet.
     pub port: u16,
+    /// What packets are authenticated by.
+    pub ring: KeyRing,
     ids: HashMap<Key, OriginId>,
 }
 
 impl Plan {
     /// Returns the plan that each origin is checked once an interval, in an order drawn from `seed`.
-    pub fn new(clock: Clock, origins: Arc<[Origin]>, interval: Duration, seed: u64, port: u16) -> Self {
+    pub fn new(
+        clock: Clock,
+        origins: Arc<[Origin]>,
+        interval: Duration,
+        seed: u64,
+        port: u16,
+        ring: KeyRing,
+    ) -> Self {
         let keys: Arc<[Key]> = origins.iter().map(|origin| origin.key).collect();
         Self {
             clock,
@@ -39,6 +49,7 @@ impl Plan {
             origins,
             keys,
             port,
+            ring,
         }
     }
 

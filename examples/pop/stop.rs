@@ -24,6 +24,8 @@ pub enum Stop {
     Signal(io::Error),
     /// The file of origins is no good.
     Origins(FileError),
+    /// The key file is no good, or there are no keys to be had.
+    Keys(String),
     /// The capture file cannot be written.
     Capture(PathBuf, io::Error),
     /// The origins' servers cannot be started.
@@ -74,7 +76,7 @@ impl fmt::Display for Stop {
                 write!(f, "cannot start one more server: {error}; `ulimit -n -u` shows the limits")
             }
             Self::Device(error) => write!(f, "a server's device failed: {error}"),
-            Self::Missing(what) | Self::Open(what) => f.write_str(what),
+            Self::Missing(what) | Self::Open(what) | Self::Keys(what) => f.write_str(what),
             Self::Network(what) => write!(f, "cannot make the servers' network: {what}"),
             Self::Ended(status) => write!(f, "the run was ended from outside: {status}"),
             Self::Process(error) => write!(f, "cannot start a process: {error}"),

@@ -61,6 +61,12 @@ pub trait Device {
 
     /// Returns the counters.
     fn stats(&self) -> DeviceStats;
+
+    /// Whether strangers reach this device, and it was opened for authenticated packets only: a driver without keys
+    /// refuses it.
+    fn needs_keys(&self) -> bool {
+        false
+    }
 }
 
 /// Writes methods of [`Device`](crate::Device) that pass the call on to a device within, for one that is around another:
@@ -118,6 +124,11 @@ macro_rules! delegate_device {
     (@payload $within:ident) => {
         fn payload(&self) -> usize {
             self.$within.payload()
+        }
+
+        // With the payload, because a device around another must not hide it.
+        fn needs_keys(&self) -> bool {
+            self.$within.needs_keys()
         }
     };
     (@local $within:ident) => {

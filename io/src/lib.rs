@@ -14,6 +14,7 @@
 //!   its own; for devices that carry frames;
 //! - [`GenerationFile`]: the number that rises each time the server in a slot starts, kept across restarts, and
 //!   [`life_id`], the random bits that tell two lives apart even where it does not (DESIGN R4);
+//! - [`keys`]: the files with the secrets that packets are authenticated by;
 //! - [`MonotonicClock`], which drives a node, and [`wall_clock_seconds`], the floor under a new generation;
 //! - [`memory`]: a network in virtual time, with faults drawn from a seed, for tests on one thread.
 //!
@@ -73,6 +74,7 @@ mod fault;
 mod generation;
 #[cfg(target_os = "linux")]
 mod interface;
+pub mod keys;
 mod life;
 mod loopback;
 pub mod memory;

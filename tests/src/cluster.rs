@@ -6,6 +6,7 @@
 //! A server is named by the slot that it is configured in. Only one that [`Cluster::start_beside`] put in a slot that
 //! has a server already is named by a slot which nobody else has.
 
+use popmap_core::auth::KeyRing;
 use popmap_core::rng::Rng;
 use popmap_core::time::{Duration, Instant};
 use popmap_core::{
@@ -82,6 +83,8 @@ pub struct Cluster<'a, const N: usize = 64> {
     shape: Shape,
     /// Changes the configuration of each life as it starts.
     pub adjust: fn(&mut Config),
+    /// The keys of each life as it starts, by its slot.
+    pub keys: Option<fn(Slot) -> KeyRing>,
     /// What was sent since [`watch`](Self::watch).
     sent: Option<Vec<Sent>>,
 }
@@ -98,6 +101,20 @@ impl<'a, const N: usize> Cluster<'a, N> {
         faults: Faults,
         adjust: fn(&mut Config),
     ) -> Self {
+        let plan = (servers, capacity, shape);
+        Self::with_keys(storage, plan, seed, faults, adjust, None)
+    }
+
+    /// The same with a key ring for each life, by its slot; `plan` is servers, capacity and shape.
+    pub fn with_keys(
+        storage: &'a mut Storage,
+        plan: (usize, usize, Shape),
+        seed: u64,
+        faults: Faults,
+        adjust: fn(&mut Config),
+        keys: Option<fn(Slot) -> KeyRing>,
+    ) -> Self {
+        let (servers, capacity, shape) = plan;
         let mut cluster = Self {
             servers: Vec::new(),
             blocks: storage.blocks.iter_mut().map(Vec::as_mut_slice).collect(),
@@ -109,6 +126,7 @@ impl<'a, const N: usize> Cluster<'a, N> {
             capacity,
             shape,
             adjust,
+            keys,
             sent: None,
         };
         for slot in 0..servers {
@@ -127,7 +145,12 @@ impl<'a, const N: usize> Cluster<'a, N> {
         config.swim = None;
         (self.adjust)(&mut config);
         let block = self.blocks.pop().expect("storage for one more life");
-        let mut node = Node::new(server.clock(self.now), block, &config).expect("a valid configuration");
+        let now = server.clock(self.now);
+        let node = match self.keys {
+            Some(keys) => Node::with_keys(now, block, &config, keys(server.slot)),
+            None => Node::new(now, block, &config),
+        };
+        let mut node = node.expect("a valid configuration");
         for peer in config.configured.iter() {
             node.set_address(peer, Network::address(peer));
         }

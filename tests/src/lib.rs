@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adversary;
 pub mod checker;
 pub mod cluster;
 pub mod explore;

@@ -12,7 +12,9 @@ use popmap_core::ownership::owner;
 use popmap_core::rng::Rng;
 use popmap_core::time::{Duration, Instant};
 use popmap_core::wire::{DeltaFixed, Envelope, Kind};
-use popmap_core::{Address, Config, Key, Life, Lookup, Map, Node, Shape, Slot, SlotSet};
+use popmap_core::{Address, Config, ConfigError, Key, Life, Lookup, Map, Node, Reject, Shape, Slot, SlotSet};
+use popmap_io::Storage;
+use popmap_tests::adversary::Keys;
 use popmap_tests::forge::{Delta, Record};
 use popmap_tests::link::{config, deliver, pull_all, sealed, started, storage};
 
@@ -229,9 +231,24 @@ fn nothing_is_allocated_after_set_up() {
     println!("{tally:?}");
 }
 
-/// Nodes that find each other, lose one and get it back.
 #[test]
 fn members_allocate_nothing_after_set_up() {
+    members_allocate_nothing(|now, words, config| Node::new(now, words, config));
+}
+
+#[test]
+fn authenticated_members_allocate_nothing_after_set_up() {
+    for keys in Keys::ALL {
+        members_allocate_nothing(|now, words, config| {
+            Node::with_keys(now, words, config, keys.ring(config.slot))
+        });
+    }
+}
+
+/// Nodes that find each other, lose one and get it back.
+fn members_allocate_nothing<'a>(
+    build: impl Fn(Instant, &'a mut [u64], &Config) -> Result<Node<'a, SLOTS>, ConfigError>,
+) {
     let config = |slot| {
         let life = Life { generation: 1, id: 70 + slot as u64 };
         let mut config = Config::new(1, Slot::at(slot), life, CAPACITY, SHAPE);
@@ -239,12 +256,11 @@ fn members_allocate_nothing_after_set_up() {
         config
     };
     let address = |slot: usize| Address([1 + slot as u8; 24]);
-    let mut words = [const { Vec::new() }; 3];
-    words.iter_mut().for_each(|words| *words = vec![0; Node::<SLOTS>::words(&config(0))]);
     let mut slot = 0;
-    let mut nodes = words.each_mut().map(|words| {
+    let mut nodes = [(); 3].map(|()| {
         slot += 1;
-        Node::<SLOTS>::new(Instant::ZERO, words, &config(slot - 1)).expect("a valid configuration")
+        let words = Storage::new(Node::<SLOTS>::words(&config(0))).leak();
+        build(Instant::ZERO, words, &config(slot - 1)).expect("a valid configuration")
     });
     let (mut frame, mut sent) = (vec![0; 1_400], [0u64; Kind::ALL.len()]);
     let before = CALLS.get();
@@ -258,7 +274,9 @@ fn members_allocate_nothing_after_set_up() {
                 sent[usize::from(frame[1]) - 1] += 1;
                 let to = usize::from(transmit.to.0[0]) - 1;
                 if to != from && reached(from) && reached(to) {
-                    nodes[to].handle_packet(now, address(from), &frame[..transmit.len]).expect("taken");
+                    let taken = nodes[to].handle_packet(now, address(from), &frame[..transmit.len]);
+                    // Whoever starts does not know the others' lives.
+                    assert!(matches!(taken, Ok(()) | Err(Reject::Unproved)), "{taken:?}");
                 }
             }
             while nodes[from].poll_member().is_some() {}

@@ -44,7 +44,7 @@ fn run(seeds: std::ops::Range<u64>, scenario: Scenario, wishes: Wishes) -> Vec<S
 #[test]
 fn every_kind_of_run_holds() {
     for &scenario in Scenario::ALL {
-        let wishes = Wishes { servers: Some(6), span: None };
+        let wishes = Wishes { servers: Some(6), ..Wishes::default() };
         let done = run(0..EACH, scenario, wishes);
         assert_eq!(done.len() as u64, EACH);
         let writes: u64 = done.iter().map(|summary| summary.history).sum();
@@ -52,6 +52,15 @@ fn every_kind_of_run_holds() {
         // A kind of run that does nothing shows nothing.
         assert!(writes > 1_000);
         assert!(done.iter().all(|summary| summary.looked.covered > 0 && summary.looked.sweeps >= 5));
+    }
+}
+
+/// The same with packets that are authenticated, each server with a row of its own.
+#[test]
+fn every_kind_of_run_holds_with_keys() {
+    for &scenario in Scenario::ALL {
+        let done = run(0..EACH, scenario, Wishes { servers: Some(6), keyed: true, span: None });
+        assert!(done.iter().map(|summary| summary.history).sum::<u64>() > 1_000);
     }
 }
 
@@ -68,7 +77,7 @@ fn seeds_of_the_full_mix_hold() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    let wishes = Wishes { servers: Some(5), span: None };
+    let wishes = Wishes { servers: Some(5), ..Wishes::default() };
     for seed in 0..6 {
         let [first, second] = [(), ()].map(|()| run(seed..seed + 1, Scenario::Full, wishes));
         assert_eq!(first, second, "seed {seed}");
@@ -82,7 +91,8 @@ fn the_same_seed_is_the_same_run() {
 #[test]
 fn a_capture_is_of_the_same_run() {
     let path = std::env::temp_dir().join(format!("popmap-vopr-{}.pcap", std::process::id()));
-    let options = Options { wishes: Wishes { servers: Some(4), span: None }, ..Options::of(Scenario::Noise) };
+    let options =
+        Options { wishes: Wishes { servers: Some(4), ..Wishes::default() }, ..Options::of(Scenario::Noise) };
     let summary = vopr::run(3, &options).unwrap_or_else(|failure| panic!("{failure}"));
     let packets = vopr::capture(3, &options, &path).expect("a file");
     let bytes = std::fs::metadata(&path).expect("written").len();

@@ -443,13 +443,13 @@ impl<'a, const N: usize> Map<'a, N> {
 
     /// Whether a rule is broken on purpose; never, outside the negative controls.
     #[cfg(popmap_teeth)]
-    fn broken(&self, tooth: Tooth) -> bool {
+    pub(crate) fn broken(&self, tooth: Tooth) -> bool {
         self.tooth == Some(tooth)
     }
 
     #[cfg(not(popmap_teeth))]
     #[allow(clippy::unused_self, reason = "the negative controls have a choice here")]
-    const fn broken(&self, _: Tooth) -> bool {
+    pub(crate) const fn broken(&self, _: Tooth) -> bool {
         false
     }
 

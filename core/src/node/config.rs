@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::auth::RotationError;
 use crate::id::{Address, Life, Slot, SlotSet};
 use crate::limits::{PAYLOAD_DEFAULT, PAYLOAD_MAX, PAYLOAD_MIN, SLOTS_MAX};
 use crate::map::MapError;
@@ -109,6 +110,8 @@ impl Config {
 pub enum ConfigError {
     /// The map could not be built.
     Map(MapError),
+    /// The keys are not for this server.
+    Keys(RotationError),
     /// The payload limit is out of range.
     Payload(usize),
     /// The budget is below one packet.
@@ -131,10 +134,17 @@ impl From<MapError> for ConfigError {
     }
 }
 
+impl From<RotationError> for ConfigError {
+    fn from(error: RotationError) -> Self {
+        Self::Keys(error)
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Map(error) => error.fmt(f),
+            Self::Keys(error) => error.fmt(f),
             Self::Payload(given) => {
                 write!(f, "payload: {given} bytes; {PAYLOAD_MIN} to {PAYLOAD_MAX} are possible")
             }

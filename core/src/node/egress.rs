@@ -1,11 +1,12 @@
 //! A packet out: encoded from the state as it is when the frame is filled. Egress never parses.
 
 use super::Node;
+use super::auth::{Auth, Challenge};
 use crate::id::{Address, Slot, SlotSet};
 use crate::limits::PAYLOAD_MIN;
 use crate::map::Phase;
 use crate::time::Instant;
-use crate::wire::{self, Envelope};
+use crate::wire::{self, Envelope, Kind, Probe};
 
 /// A filled frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,6 +107,11 @@ impl<const N: usize> Node<'_, N> {
                 return Some(self.seal(frame, written, 0, notice.to, notice.slot));
             }
         }
+        if let Some(challenge) = self.auth.as_mut().and_then(Auth::next_challenge)
+            && let Some((envelope, len)) = self.write_challenge(&challenge, frame)
+        {
+            return Some(self.seal(frame, (envelope, len), 0, challenge.to, challenge.slot));
+        }
         if self.owes_probe()
             && let Some((envelope, len, members, to, slot)) = self.write_probe(frame)
         {
@@ -160,6 +166,25 @@ impl<const N: usize> Node<'_, N> {
         }
     }
 
+    /// Fills `frame` with our life, for a server that does not know it. As an ack that answers no probe it says nothing
+    /// else, but that there is more to tell: a joiner asks on, now that it knows whom.
+    fn write_challenge(&self, challenge: &Challenge, frame: &mut [u8]) -> Option<(Envelope, usize)> {
+        let probe = Probe { number: 0, target: self.config.slot, owed: 1, version: 0 };
+        let (envelope, len) = self.map.write_probe(Kind::Ack, challenge.slot, &probe, frame)?;
+        Some((Envelope { to_life: challenge.life, ..envelope }, len))
+    }
+
+    /// Returns the life id to name in a packet for `slot`: the one heard of itself, else what the members say; zero when
+    /// there is none. A packet for ourselves is for a seed that we do not know.
+    fn life_to_name(&self, slot: Slot) -> u64 {
+        let heard = self.map.life_of(slot);
+        match &self.membership {
+            _ if slot == self.config.slot => 0,
+            Some(membership) if !heard.is_known() => membership.member(slot).life.id,
+            _ => heard.id,
+        }
+    }
+
     fn seal(
         &mut self,
         frame: &mut [u8],
@@ -168,15 +193,18 @@ impl<const N: usize> Node<'_, N> {
         to: Address,
         slot: Slot,
     ) -> Transmit {
-        let (envelope, len) = written;
-        self.packet_number += 1;
-        wire::seal_with_members(
-            &mut frame[..len],
-            &envelope,
-            self.config.cluster,
-            self.packet_number,
-            members,
-        );
+        let (mut envelope, len) = written;
+        let (packet, cluster) = (&mut frame[..len], self.config.cluster);
+        if self.auth.is_some() && envelope.to_life == 0 {
+            // Who is not named does not take it.
+            envelope.to_life = self.life_to_name(slot);
+        }
+        if let Some(auth) = &mut self.auth {
+            auth.seal(packet, &envelope, cluster, members, slot);
+        } else {
+            self.packet_number += 1;
+            wire::seal_with_members(packet, &envelope, cluster, self.packet_number, members);
+        }
         self.stats.sent[envelope.kind.index()] += 1;
         self.stats.sent_bytes += len as u64;
         Transmit { to, slot, len }

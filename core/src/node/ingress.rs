@@ -2,9 +2,14 @@
 
 use super::{Node, Notice};
 use crate::id::{Address, Slot};
+use crate::limits::{PAYLOAD_DEFAULT, PAYLOAD_MAX};
 use crate::map::Phase;
+use crate::teeth::Tooth;
 use crate::time::Instant;
-use crate::wire::{self, Body, Envelope, Reject};
+use crate::wire::{self, Body, Envelope, HEADER, Members, ProbeFixed, Reject, Sealed};
+
+/// Bytes of a challenge: an ack.
+const CHALLENGE: usize = HEADER + size_of::<ProbeFixed>();
 
 impl<const N: usize> Node<'_, N> {
     /// Takes one packet from the network.
@@ -25,8 +30,21 @@ impl<const N: usize> Node<'_, N> {
         if packet.len() > self.config.payload {
             return Err(Reject::Oversize);
         }
-        let (envelope, body, members) =
-            wire::parse_with_members(packet, self.config.cluster, &self.config.shape, N)?;
+        if self.auth.is_some() {
+            return self.take_authenticated(from, packet);
+        }
+        let checked = wire::parse_with_members(packet, self.config.cluster, &self.config.shape, N)?;
+        self.take_checked(from, checked, None)
+    }
+
+    /// Takes a packet, checked by its checksum or by a key, to its handler.
+    fn take_checked(
+        &mut self,
+        from: Address,
+        checked: (Envelope, Body<'_>, Members<'_>),
+        sealed: Option<&Sealed<'_>>,
+    ) -> Result<(), Reject> {
+        let (envelope, body, members) = checked;
         let known = self.map.life_of(envelope.slot);
         if let Err(reason) = self.map.admit(&envelope) {
             if matches!(reason, Reject::OldLife | Reject::SlotConflict) {
@@ -37,6 +55,11 @@ impl<const N: usize> Node<'_, N> {
         if known.is_known() && known.id != envelope.life.id && known.generation == envelope.life.generation {
             // The lesser may never be heard again, but its dots live on here: the greater has to know of it (R4.5).
             self.tell(Notice { to: from, to_life: envelope.life.id, slot: envelope.slot, other: known });
+        }
+        if let (Some(sealed), Some(auth)) = (sealed, &mut self.auth)
+            && self.map.life_of(envelope.slot).id == envelope.life.id
+        {
+            auth.prove(sealed);
         }
         // Where a packet came from is a hint: the best there is until the members tell.
         self.addresses[envelope.slot.index()] = from;
@@ -49,6 +72,67 @@ impl<const N: usize> Node<'_, N> {
         outcome?;
         self.stats.received[envelope.kind.index()] += 1;
         Ok(())
+    }
+
+    fn take_authenticated(&mut self, from: Address, packet: &[u8]) -> Result<(), Reject> {
+        let sealed = Sealed::parse(packet, self.config.cluster, N)?;
+        let Some(auth) = &self.auth else { return Err(Reject::KeyId) };
+        if auth.key(&sealed)?.encrypts() {
+            return if sealed.body.len() <= PAYLOAD_DEFAULT {
+                self.take_encrypted::<PAYLOAD_DEFAULT>(from, &sealed)
+            } else {
+                self.take_encrypted::<PAYLOAD_MAX>(from, &sealed)
+            };
+        }
+        let outcome = auth.check(&sealed, |key, subkey| {
+            let Sealed { header, head, body } = sealed;
+            key.cipher().verify(&subkey.0, header.number.get(), head, body, &header.mac)
+        });
+        if !self.map.broken(Tooth::MacUnchecked) {
+            outcome?;
+        }
+        self.take_verified(from, &sealed, sealed.body)
+    }
+
+    /// Decrypts a packet of up to `L` bytes behind the header on the stack: the caller's is not ours to change.
+    #[inline(never)]
+    fn take_encrypted<const L: usize>(&mut self, from: Address, sealed: &Sealed<'_>) -> Result<(), Reject> {
+        let Some(auth) = &self.auth else { return Err(Reject::KeyId) };
+        let mut plain = [0; L];
+        let plain = plain.get_mut(..sealed.body.len()).ok_or(Reject::Oversize)?;
+        plain.copy_from_slice(sealed.body);
+        auth.check(sealed, |key, subkey| {
+            let Sealed { header, head, .. } = sealed;
+            key.cipher().decrypt(&subkey.0, header.number.get(), head, plain, &header.mac)
+        })?;
+        self.take_verified(from, sealed, plain)
+    }
+
+    /// Takes a packet whose code is right: some server made it. What is left to see is that it is not a recording.
+    fn take_verified(&mut self, from: Address, sealed: &Sealed<'_>, body: &[u8]) -> Result<(), Reject> {
+        let Envelope { slot, life, to_life, .. } = sealed.envelope();
+        let (me, ours) = (self.config.slot, self.map.life().id);
+        if slot == me && life.id == ours {
+            return Err(Reject::OwnPacket);
+        }
+        let Some(auth) = &mut self.auth else { return Err(Reject::KeyId) };
+        if to_life == ours {
+            if sealed.header.number.get() as u8 != me.get() {
+                return Err(Reject::Header);
+            }
+            let number = auth.take_number(sealed);
+            if !self.map.broken(Tooth::ReplayTaken) {
+                number?;
+            }
+        } else if !(self.map.broken(Tooth::UnprovedTaken) && self.map.life_of(slot) == life) {
+            // Never more for less: whoever sends recordings says where the answer goes.
+            if HEADER + sealed.body.len() >= CHALLENGE {
+                auth.challenge(from, sealed);
+            }
+            return Err(Reject::Unproved);
+        }
+        let checked = wire::parse_behind(sealed.header, body, &self.config.shape, N)?;
+        self.take_checked(from, checked, Some(sealed))
     }
 
     fn dispatch(&mut self, envelope: &Envelope, body: &Body<'_>) -> Result<(), Reject> {

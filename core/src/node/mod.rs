@@ -6,6 +6,7 @@
 //! Egress is derived, not queued: a handler only marks what is due, and [`Node::poll_transmit`] encodes from the state
 //! as it is when the frame is filled. Back-pressure loses nothing, duplicates coalesce, and no queue can grow.
 
+mod auth;
 mod config;
 mod egress;
 mod ingress;
@@ -20,6 +21,7 @@ pub use config::{Config, ConfigError};
 pub use egress::Transmit;
 pub use stats::Stats;
 
+use crate::auth::{KeyRing, RotationError};
 use crate::clock::Dot;
 use crate::id::{Address, Key, Life, Slot, SlotSet};
 use crate::map::{Event, Harvest, Lookup, Map, MapConfig, Phase, PutError, Reader, RemoveError};
@@ -56,6 +58,8 @@ pub struct Node<'a, const N: usize = 64> {
     addresses: [Address; N],
     rng: Rng,
     budget: Budget,
+    /// The keys, when packets are authenticated.
+    auth: Option<auth::Auth<N>>,
     /// Peers that our fresh writes are to be pushed to.
     pushes: SlotSet,
     /// Whom to ask the next repair question.
@@ -93,11 +97,35 @@ impl<'a, const N: usize> Node<'a, N> {
         Map::<N>::words(config.capacity, &config.shape)
     }
 
-    /// Builds a node in `storage`: all zero, of at least [`words`](Self::words) 8-byte words.
+    /// Builds a node in `storage`: all zero, of at least [`words`](Self::words) 8-byte words. Its packets have a checksum,
+    /// and whoever can send it a packet can write to its map: see [`docs::trust`](crate::docs::trust).
     ///
     /// # Errors
     /// Which field of `config` is out of range, or what is wrong with the storage. Nothing has been changed.
     pub fn new(now: Instant, storage: &'a mut [u64], config: &Config) -> Result<Self, ConfigError> {
+        Self::build(now, storage, config, None)
+    }
+
+    /// The same for a node that sends and takes authenticated packets only. Every server of the PoP needs keys then.
+    ///
+    /// # Errors
+    /// The same, and [`ConfigError::Keys`] for the keys of another slot.
+    pub fn with_keys(
+        now: Instant,
+        storage: &'a mut [u64],
+        config: &Config,
+        keys: KeyRing,
+    ) -> Result<Self, ConfigError> {
+        keys.check_slot(config.slot)?;
+        Self::build(now, storage, config, Some(keys))
+    }
+
+    fn build(
+        now: Instant,
+        storage: &'a mut [u64],
+        config: &Config,
+        keys: Option<KeyRing>,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
         let configured = config.configured.intersection(SlotSet::first(N));
         let mut map = Map::new(
@@ -134,6 +162,7 @@ impl<'a, const N: usize> Node<'a, N> {
             addresses: [Address::default(); N],
             rng,
             budget: Budget::new(config.budget_bytes, config.budget_interval),
+            auth: keys.map(auth::Auth::new),
             pushes: SlotSet::EMPTY,
             question: None,
             asks: SlotSet::EMPTY,
@@ -213,7 +242,7 @@ impl<'a, const N: usize> Node<'a, N> {
     /// Call it, or [`poll_transmit`](Self::poll_transmit), earlier and nothing is lost.
     pub fn poll_timeout(&mut self) -> Instant {
         let starting = !self.map.waiting_for().is_empty();
-        if self.owes_probe() {
+        if self.owes_probe() || self.auth.as_ref().is_some_and(auth::Auth::owes_challenge) {
             return Instant::ZERO;
         }
         let timers = self
@@ -326,6 +355,24 @@ impl<'a, const N: usize> Node<'a, N> {
     pub fn stats(&self) -> Stats {
         let swim = self.membership.as_ref().map(|membership| membership.stats).unwrap_or_default();
         Stats { map: *self.map.stats(), swim, sync: self.sync.stats, ..self.stats }
+    }
+
+    // ---- keys ----
+
+    /// Exchanges the keys while the node runs. Three steps, each on every server before the next: accept the new key beside
+    /// the old one; send with the new one; drop the old one. No packet is lost in any of them.
+    ///
+    /// # Errors
+    /// Why the keys may not follow those that are in use, which stay.
+    pub fn set_keys(&mut self, keys: KeyRing) -> Result<(), RotationError> {
+        let me = self.config.slot;
+        let live = self.map.live().without(me);
+        self.auth.as_mut().ok_or(RotationError::NoKeys)?.set_ring(me, live, keys)
+    }
+
+    /// Returns the keys; `None` when packets are not authenticated.
+    pub fn keys(&self) -> Option<&KeyRing> {
+        self.auth.as_ref().map(auth::Auth::ring)
     }
 
     /// Breaks one rule of the map.

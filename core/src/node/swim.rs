@@ -39,6 +39,8 @@ pub(super) struct Join {
     next: Instant,
     turn: usize,
     due: Option<Address>,
+    /// A server that answered and has more to tell: asked before the next seed is.
+    asked: Option<Slot>,
     /// A member told that it has nothing more to tell.
     told: bool,
     last_news: Instant,
@@ -52,6 +54,7 @@ impl Join {
             next: Instant::NEVER,
             turn: 0,
             due: None,
+            asked: None,
             told: false,
             last_news: Instant::ZERO,
         }
@@ -169,6 +172,10 @@ impl<const N: usize> Node<'_, N> {
             membership.on_ack(self.now, from, probe.target, probe.number);
         }
         if self.join.joining {
+            if self.auth.is_some() && probe.owed > 0 {
+                // It may only have told its life: now it can be asked by name, wherever it answered from.
+                self.join.asked = Some(from);
+            }
             self.join.told |= probe.owed == 0;
             self.join.next = if probe.owed > 0 { self.now + JOIN_ON } else { self.join.next };
         }
@@ -230,8 +237,13 @@ impl<const N: usize> Node<'_, N> {
         let expected = self.membership.as_ref().map_or(SlotSet::EMPTY, Membership::expected);
         let configured = self.config.configured.intersection(SlotSet::first(N));
         if join.joining || !configured.difference(expected).is_empty() {
-            join.due = join.seeds.get(join.turn % join.seeds.len()).copied();
-            join.turn += 1;
+            join.due = match join.asked.take() {
+                Some(slot) => Some(self.addresses[slot.index()]),
+                None => {
+                    join.turn += 1;
+                    join.seeds.get((join.turn - 1) % join.seeds.len()).copied()
+                }
+            };
         }
     }
 
@@ -256,7 +268,7 @@ impl<const N: usize> Node<'_, N> {
         let me = self.config.slot;
         if let Some(seed) = self.join.due.take() {
             let (envelope, len, members) = self.fill_probe(frame, Kind::Ping, me, 0, me)?;
-            return Some((envelope, len, members, seed, me));
+            return Some((envelope, len, members, seed, self.who_is_at(seed).unwrap_or(me)));
         }
         if let Some(to) = self.goodbyes.iter().next() {
             self.goodbyes.remove(to);
@@ -276,6 +288,14 @@ impl<const N: usize> Node<'_, N> {
                 return Some((envelope, len, members, self.address(to), to));
             }
         }
+    }
+
+    /// Returns the server that was heard from `address`, so that a packet for it can name its life. Without keys none need.
+    fn who_is_at(&self, address: Address) -> Option<Slot> {
+        self.auth.as_ref()?;
+        let heard =
+            |slot: &Slot| self.map.life_of(*slot).is_known() && self.addresses[slot.index()] == address;
+        (0..N).map(Slot::at).filter(|slot| *slot != self.config.slot).find(heard)
     }
 
     fn fill_probe(

@@ -13,6 +13,10 @@ pub const VERSION: u8 = 0x10;
 pub const HEADER: usize = 64;
 /// Bytes of the room for a message authentication code.
 pub const MAC: usize = 16;
+/// Bytes before the message authentication code.
+pub const HEAD: usize = HEADER - MAC;
+/// In the low byte of an authenticated packet's number, where no receiver is known.
+pub const NOBODY: u8 = 0xff;
 
 /// Bits of [`Header::flags`].
 pub mod flag {
@@ -138,7 +142,7 @@ pub struct Header {
     pub life: U64,
     /// The life id of the server that the packet was computed for; zero where it does not matter.
     pub to_life: U64,
-    /// Rises by one with each packet of a life.
+    /// Rises by one with each packet of a life; with a key it is [`numbered`] for each receiver.
     pub number: U64,
     /// Message authentication code; zero when `key_id` is.
     pub mac: [u8; MAC],
@@ -161,9 +165,66 @@ pub struct Envelope {
     pub to_life: u64,
 }
 
+/// Returns the number of an authenticated packet: the `count`-th, below 2^56, that its sender's life has for `receiver`, or
+/// for a server that it does not know yet.
+pub const fn numbered(count: u64, receiver: Option<Slot>) -> u64 {
+    let receiver = match receiver {
+        Some(slot) => slot.get(),
+        None => NOBODY,
+    };
+    count << 8 | receiver as u64
+}
+
+/// A packet with a message authentication code that has still to be checked. No more is known of it than that what stands
+/// here is in range.
+#[derive(Clone, Copy, Debug)]
+pub struct Sealed<'p> {
+    /// The header.
+    pub header: &'p Header,
+    /// What is authenticated of the header: all but the code.
+    pub head: &'p [u8; HEAD],
+    /// What stands behind the header, perhaps encrypted.
+    pub body: &'p [u8],
+}
+
+impl<'p> Sealed<'p> {
+    /// Checks a packet's header as far as that takes no key. Whether there is a key of that id is for the caller to see.
+    ///
+    /// # Errors
+    /// The first reason found to reject the packet; [`Reject::Unauthenticated`] when it names no key.
+    pub fn parse(bytes: &'p [u8], cluster: u64, slots: usize) -> Result<Self, Reject> {
+        let (header, packet) = Header::outline(bytes, cluster)?;
+        if header.key_id == 0 {
+            return Err(Reject::Unauthenticated);
+        }
+        header.check_sender(slots)?;
+        let (head, _) = packet.split_first_chunk().ok_or(Reject::Truncated)?;
+        Ok(Self { header, head, body: &packet[HEADER..] })
+    }
+
+    /// Returns what the header says.
+    pub fn envelope(&self) -> Envelope {
+        self.header.envelope()
+    }
+}
+
 impl Header {
     /// Checks a packet's header and checksum; returns it with the body that it states.
     pub(super) fn parse(bytes: &[u8], cluster: u64, slots: usize) -> Result<(&Self, &[u8]), Reject> {
+        let (header, packet) = Self::outline(bytes, cluster)?;
+        if header.key_id != 0 {
+            return Err(Reject::KeyId);
+        }
+        if header.crc.get() != checksum(packet) {
+            return Err(Reject::Checksum);
+        }
+        header.check_sender(slots)?;
+        Ok((header, &packet[HEADER..]))
+    }
+
+    /// Checks what says whether the rest is to be looked at; returns the header and the packet that it states.
+    #[inline]
+    fn outline(bytes: &[u8], cluster: u64) -> Result<(&Self, &[u8]), Reject> {
         let (header, _) = Self::ref_from_prefix(bytes).map_err(|_| Reject::Truncated)?;
         if header.version >> 4 != VERSION >> 4 {
             return Err(Reject::WireVersion);
@@ -177,16 +238,14 @@ impl Header {
             return Err(Reject::Length);
         }
         let packet = bytes.get(..length).ok_or(Reject::Truncated)?;
-        if header.key_id != 0 {
-            return Err(Reject::KeyId);
-        }
-        if header.crc.get() != checksum(packet) {
-            return Err(Reject::Checksum);
-        }
-        if usize::from(header.slot) >= slots || header.life.get() == 0 {
+        Ok((header, packet))
+    }
+
+    fn check_sender(&self, slots: usize) -> Result<(), Reject> {
+        if usize::from(self.slot) >= slots || self.life.get() == 0 {
             return Err(Reject::Header);
         }
-        Ok((header, &packet[HEADER..]))
+        Ok(())
     }
 
     /// Returns what a checked header says.
@@ -220,6 +279,33 @@ pub(crate) fn seal_with_members(
     number: u64,
     members: u8,
 ) {
+    write(packet, envelope, cluster, number, members, 0);
+    let crc = checksum(packet);
+    packet[4..8].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Writes the header of a packet that ends with `members` member entries and is authenticated by the key of this id, and
+/// the code that `tag` makes of the header up to there and of the body, which it may encrypt.
+///
+/// # Panics
+/// When `packet` is shorter than a header or longer than 65,535 bytes.
+pub fn seal_with_key(
+    packet: &mut [u8],
+    envelope: &Envelope,
+    cluster: u64,
+    number: u64,
+    members: u8,
+    key_id: u8,
+    tag: impl FnOnce(&[u8; HEAD], &mut [u8]) -> [u8; MAC],
+) {
+    write(packet, envelope, cluster, number, members, key_id);
+    let (header, body) = packet.split_at_mut(HEADER);
+    let (head, mac) = header.split_at_mut(HEAD);
+    let head: &[u8; HEAD] = (&*head).try_into().expect("a header has that many bytes");
+    mac.copy_from_slice(&tag(head, body));
+}
+
+fn write(packet: &mut [u8], envelope: &Envelope, cluster: u64, number: u64, members: u8, key_id: u8) {
     let header = Header {
         version: VERSION,
         kind: envelope.kind as u8,
@@ -229,7 +315,7 @@ pub(crate) fn seal_with_members(
         cluster: cluster.into(),
         generation: envelope.life.generation.into(),
         length: U16::new(u16::try_from(packet.len()).expect("a packet's length is 16 bits on the wire")),
-        key_id: 0,
+        key_id,
         members,
         life: envelope.life.id.into(),
         to_life: envelope.to_life.into(),
@@ -237,8 +323,6 @@ pub(crate) fn seal_with_members(
         mac: [0; MAC],
     };
     packet[..HEADER].copy_from_slice(header.as_bytes());
-    let crc = checksum(packet);
-    packet[4..8].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// CRC-32 of a packet without its own field, bytes 4 to 8.

@@ -20,7 +20,9 @@ pub use body::{
     RepairFixed, Report, Version, VersionFixed,
 };
 pub(crate) use header::seal_with_members;
-pub use header::{Envelope, HEADER, Header, Kind, MAC, VERSION, flag, seal};
+pub use header::{
+    Envelope, HEAD, HEADER, Header, Kind, MAC, NOBODY, Sealed, VERSION, flag, numbered, seal, seal_with_key,
+};
 pub use member::{MEMBER, MemberEntry, Members};
 pub use record::{RecordRef, Records, Shape, TOMBSTONE};
 pub use reject::Reject;
@@ -60,6 +62,19 @@ pub fn parse_with_members<'p>(
     slots: usize,
 ) -> Result<(Envelope, Body<'p>, Members<'p>), Reject> {
     let (header, body) = Header::parse(bytes, cluster, slots)?;
+    parse_behind(header, body, shape, slots)
+}
+
+/// Checks what stands behind a header that was checked, by a checksum or by a key.
+///
+/// # Errors
+/// The first reason found to reject the packet; nothing has been changed.
+pub fn parse_behind<'p>(
+    header: &Header,
+    body: &'p [u8],
+    shape: &Shape,
+    slots: usize,
+) -> Result<(Envelope, Body<'p>, Members<'p>), Reject> {
     let envelope = header.envelope();
     let (body, members) = Members::split(body, usize::from(header.members), slots)?;
     Ok((envelope, Body::parse(envelope.kind, body, shape, slots)?, members))

@@ -43,8 +43,17 @@ rejects! {
     Oversize = "oversize", "longer than the configured payload limit";
     /// The checksum does not match.
     Checksum = "checksum", "the checksum does not match";
-    /// A key id other than zero, while no key is configured.
-    KeyId = "key_id", "names a key, and none is configured";
+    /// No key of this id is configured.
+    KeyId = "key_id", "names a key that is not configured";
+    /// Names no key, while keys are configured.
+    Unauthenticated = "unauthenticated", "names no key, and only authenticated packets are taken";
+    /// The message authentication code is not that of the key which the packet names.
+    Mac = "mac", "the message authentication code does not match: forged, damaged, or of another key with this id";
+    /// An authenticated packet that was not made for this life of ours: it may be a recording. It may be answered by one
+    /// that tells our life.
+    Unproved = "unproved", "does not name our life: it may be a recording";
+    /// An authenticated packet that was taken before, or is too old for that to be known.
+    Replay = "replay", "came before, or is too old to know";
     /// Another cluster's packet.
     Cluster = "cluster", "a packet of another cluster";
     /// A slot or life in the header outside its range.

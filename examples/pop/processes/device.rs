@@ -20,7 +20,6 @@ pub fn seeds(wire: Wire, servers: usize) -> Vec<Address> {
     }
 }
 
-/// Nobody else is on these wires.
 fn encap(wire: Wire, slot: Slot) -> EncapConfig {
     let mut encap = match wire {
         Wire::Ethernet => EncapConfig::ethernet(),
@@ -30,12 +29,12 @@ fn encap(wire: Wire, slot: Slot) -> EncapConfig {
         // The kernels of those with sockets leave them to hardware that no wire here has.
         udp.checksums = Checksums::Trust;
     }
-    encap.insecure(true)
+    encap.authenticated(true)
 }
 
 /// Opens a UDP socket.
 pub fn udp(slot: Slot) -> Result<UdpDevice, Stop> {
-    UdpDevice::bind(socket(slot), &UdpConfig::DEFAULT.insecure(true)).map_err(Stop::Bind)
+    UdpDevice::bind(socket(slot), &UdpConfig::DEFAULT.authenticated(true)).map_err(Stop::Bind)
 }
 
 /// Opens a packet socket.

@@ -128,7 +128,10 @@ fn check_paths(args: &Args, program: &Path) -> Result<(), Stop> {
     if let Some(pcap) = &args.pcap {
         folder(pcap).map_err(|error| Stop::Capture(pcap.clone(), error))?;
     }
-    for path in [Some(program), args.origins.as_deref(), args.pcap.as_deref()].into_iter().flatten() {
+    for path in [Some(program), args.origins.as_deref(), args.key.as_deref(), args.pcap.as_deref()]
+        .into_iter()
+        .flatten()
+    {
         if folder(path).is_ok_and(|folder| folder.starts_with("/run")) {
             return Err(Stop::Missing(format!(
                 "{}: with --io {} each run has a /run of its own, and this is not in it; use another folder",

@@ -17,11 +17,12 @@ use crate::measure::Times;
 use crate::origins::OriginId;
 use crate::pop::Held;
 use crate::schedule::Checks;
+use crate::secret::Secret;
 use crate::server::{Status, bits};
 use crate::world::Followed;
 
 /// Who a server's process is: the first line that it is told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Begin {
     pub slot: u8,
     pub servers: usize,
@@ -37,6 +38,8 @@ pub struct Begin {
     pub number: u64,
     /// The file of origins, or how many are made up.
     pub origins: Option<PathBuf>,
+    /// Where the keys come from.
+    pub secret: Secret,
     pub keys: usize,
     /// The calendar.
     pub interval_ns: u64,

@@ -32,6 +32,7 @@ use crate::measure::{Times, Totals};
 use crate::origins::OriginId;
 use crate::pop::{Held, Pop, READ_AT, Remains, Unplugged};
 use crate::schedule::Checks;
+use crate::secret::Secret;
 use crate::server::Status;
 use crate::stop::Stop;
 use crate::world::World;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub seed: u64,
     /// The file of origins, if there is one.
     pub origins: Option<PathBuf>,
+    /// Where the keys come from.
+    pub secret: Secret,
     /// Where the packets go, beside to each other: a file each life, named after this one.
     pub pcap: Option<PathBuf>,
 }
@@ -139,6 +142,7 @@ impl<'scope, 'env> Processes<'scope, 'env> {
             checks: self.checks,
             number: self.number,
             origins: settings.origins.clone(),
+            secret: settings.secret.clone(),
             keys: plan.keys.len(),
             interval_ns: plan.calendar.interval().0,
             calendar_seed: settings.seed,

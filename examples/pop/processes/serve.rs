@@ -104,7 +104,7 @@ fn serve(reports: &Sender<Report>) -> Result<(), Stop> {
     .into();
     let clock = Clock::from_reading(begin.epoch_ns);
     let interval = popmap_core::time::Duration(begin.interval_ns);
-    let plan = Plan::new(clock, origins, interval, begin.calendar_seed, begin.port);
+    let plan = Plan::new(clock, origins, interval, begin.calendar_seed, begin.port, begin.secret.ring()?);
     let desk = Desk {
         slot,
         plan,

@@ -114,8 +114,12 @@ impl<'scope, 'env> Server<'scope, 'env> {
         let mut node = Config::new(CLUSTER, slot, setup.life, capacity(plan.keys.len()), SHAPE);
         node.configured = SlotSet::first(setup.servers);
         node.sync.push_delay = PUSH_DELAY;
-        let config =
-            DriverConfig { seeds: setup.seeds, pace: Pace::Coalesce(NAP), ..DriverConfig::new(node) };
+        let config = DriverConfig {
+            seeds: setup.seeds,
+            keys: Some(plan.ring.clone()),
+            pace: Pace::Coalesce(NAP),
+            ..DriverConfig::new(node)
+        };
         let clock = MonotonicClock::new();
         let device = FaultDevice::new(device, setup.seed, faults(setup.loss_ppm), move || clock.now());
         let faults = device.control();

@@ -9,6 +9,7 @@ mod script;
 
 use std::sync::Arc;
 
+use popmap_core::auth::KeyRing;
 use popmap_core::rng::Rng;
 use popmap_core::time::{Duration, Instant};
 use popmap_core::{Config, ConfigError, Event, Key, Life, Node, Phase, Slot, SlotSet, State};
@@ -72,7 +73,7 @@ impl<'a> Pop<'a> {
     fn start(
         storage: impl Iterator<Item = &'a mut [u64]>,
         servers: usize,
-        keys: &Arc<[Key]>,
+        (keys, ring): (&Arc<[Key]>, &KeyRing),
         calendar: &Arc<Calendar>,
         loss_ppm: u32,
         seed: u64,
@@ -88,7 +89,7 @@ impl<'a> Pop<'a> {
             config.configured = SlotSet::first(servers);
             config.address = Network::address(slot);
             config.sync.push_delay = PUSH_DELAY;
-            let mut node = Node::new(Instant::ZERO, block, &config)?;
+            let mut node = Node::with_keys(Instant::ZERO, block, &config, ring.clone())?;
             node.join(Instant::ZERO, &seeds);
             Ok(Server {
                 node: Some(node),

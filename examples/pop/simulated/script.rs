@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use popmap_core::auth::KeyRing;
 use popmap_core::ownership::owner;
 use popmap_core::time::{Duration, Instant};
 use popmap_core::{Key, Slot, SlotSet};
@@ -35,7 +36,7 @@ const REST: Duration = Duration::from_secs(15);
 pub fn play(
     stage: &mut Stage<'_>,
     args: &Args,
-    keys: &Arc<[Key]>,
+    (keys, ring): (&Arc<[Key]>, &KeyRing),
     stopwatch: Stopwatch,
     report: &mut Report,
 ) -> Result<Figures, Stop> {
@@ -48,7 +49,7 @@ pub fn play(
     let calendar = Arc::new(Calendar::new(keys.len(), args.interval(), args.seed));
     let mut storage = Storage::new(args.servers(), keys.len());
     let (servers, loss_ppm, seed) = (args.servers(), args.loss_ppm(), args.seed);
-    let pop = Pop::start(storage.iter_mut(), servers, keys, &calendar, loss_ppm, seed, stopwatch)
+    let pop = Pop::start(storage.iter_mut(), servers, (keys, ring), &calendar, loss_ppm, seed, stopwatch)
         .map_err(Stop::Config)?;
     let mut script = Script { stage, report, pop, figures: Figures::default(), interval: args.interval() };
     script.join_and_cover()?;

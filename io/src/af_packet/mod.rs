@@ -299,6 +299,10 @@ impl Device for PacketDevice {
         self.encap.payload()
     }
 
+    fn needs_keys(&self) -> bool {
+        self.encap.needs_keys()
+    }
+
     fn local(&self) -> Address {
         self.encap.local()
     }

@@ -119,6 +119,10 @@ impl Device for XdpDevice {
         self.encap.payload()
     }
 
+    fn needs_keys(&self) -> bool {
+        self.encap.needs_keys()
+    }
+
     fn local(&self) -> Address {
         self.encap.local()
     }

@@ -354,6 +354,10 @@ impl Device for DpdkDevice {
         self.encap.payload()
     }
 
+    fn needs_keys(&self) -> bool {
+        self.encap.needs_keys()
+    }
+
     fn local(&self) -> Address {
         self.encap.local()
     }

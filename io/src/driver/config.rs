@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use popmap_core::auth::KeyRing;
 use popmap_core::{Address, Config, ConfigError, Life};
 
 use crate::clock::is_set;
@@ -25,6 +26,9 @@ pub struct DriverConfig {
     /// Where the generation survives restarts; without a file it comes from the clock alone. Where neither can be relied
     /// on ([`Start::in_doubt`](crate::Start::in_doubt)), the driver is silent for the first 10 seconds. Default: none.
     pub generation: Option<GenerationFile>,
+    /// What packets are authenticated by; every server of the PoP needs keys then. Without them packets have a checksum
+    /// only, and devices that strangers reach have to be opened as insecure. Default: none.
+    pub keys: Option<KeyRing>,
     /// Writes from other threads that may wait. Default: 65,536.
     pub queue: usize,
     /// What to do while there is nothing to do. Default: sleep.
@@ -57,6 +61,7 @@ impl DriverConfig {
             node,
             seeds: Vec::new(),
             generation: None,
+            keys: None,
             queue: 65_536,
             pace: Pace::Sleep,
             grace: Duration::from_millis(100),
@@ -107,6 +112,8 @@ pub enum StartError {
         /// Bytes of the device's.
         device: usize,
     },
+    /// The device was opened for authenticated packets, and there are no keys.
+    NoKeys,
     /// No generation is left.
     Generation(GenerationError),
     /// The operating system has no randomness to give.
@@ -123,6 +130,10 @@ impl fmt::Display for StartError {
                     "payload: {node} bytes configured for the node; the device carries at most {device}"
                 )
             }
+            Self::NoKeys => f.write_str(
+                "keys: none, and the device was opened for authenticated packets only; read a key file \
+                 (popmap_io::keys::read), or open the device as insecure if the network itself keeps others out",
+            ),
             Self::Generation(error) => error.fmt(f),
             Self::LifeId(error) => write!(f, "cannot draw a life id: {error}"),
         }
@@ -135,7 +146,7 @@ impl std::error::Error for StartError {
             Self::Config(error) => Some(error),
             Self::Generation(error) => Some(error),
             Self::LifeId(error) => Some(error),
-            Self::Payload { .. } => None,
+            Self::Payload { .. } | Self::NoKeys => None,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::thread::{Builder, JoinHandle};
 
+use popmap_core::auth::KeyRing;
 use popmap_core::ownership::Owners;
 use popmap_core::time::Instant;
 use popmap_core::{Key, Life, Member, Meta, Phase, Slot, Stats};
@@ -89,6 +90,18 @@ impl Handle {
     /// [`QueueError::Stopped`] only.
     pub fn set_meta(&self, meta: Meta) -> Result<(), QueueError> {
         self.shared.inbox.set_meta(meta)?;
+        self.waker.wake_by_ref();
+        Ok(())
+    }
+
+    /// Exchanges the keys while the driver runs; the latest of several counts. What came of it is told as
+    /// [`News::KeysChanged`] or [`News::KeysRefused`]. The steps of an exchange are those of
+    /// [`Node::set_keys`](popmap_core::Node::set_keys), each on every server before the next.
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`] only.
+    pub fn set_keys(&self, keys: KeyRing) -> Result<(), QueueError> {
+        self.shared.inbox.set_keys(keys)?;
         self.waker.wake_by_ref();
         Ok(())
     }

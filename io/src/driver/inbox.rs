@@ -10,6 +10,7 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use popmap_core::auth::KeyRing;
 use popmap_core::{Key, Meta};
 
 /// Why a write was not queued. Nothing has changed.
@@ -60,6 +61,7 @@ pub(super) struct Writes {
     keys: Vec<(Key, bool)>,
     values: Vec<u8>,
     pub(super) meta: Option<Meta>,
+    pub(super) ring: Option<KeyRing>,
     /// Keys, and bytes of values, that were handed over.
     done: (usize, usize),
 }
@@ -146,6 +148,16 @@ impl Inbox {
             return Err(QueueError::Stopped);
         }
         writes.meta = Some(meta);
+        self.any.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    pub(super) fn set_keys(&self, keys: KeyRing) -> Result<(), QueueError> {
+        let mut writes = self.lock();
+        if self.is_closed() {
+            return Err(QueueError::Stopped);
+        }
+        writes.ring = Some(keys);
         self.any.store(true, Ordering::Release);
         Ok(())
     }

@@ -108,6 +108,9 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
         if config.node.payload > device.payload() {
             return Err(StartError::Payload { node: config.node.payload, device: device.payload() });
         }
+        if device.needs_keys() && config.keys.is_none() {
+            return Err(StartError::NoKeys);
+        }
         let Beginning { node: mut node_config, in_doubt, unsaved } = config.begin(clock_seconds)?;
         if node_config.address == Address::default() {
             node_config.address = address::advertised(device.local());
@@ -118,7 +121,11 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
         }
         let clock = MonotonicClock::new();
         let now = clock.now();
-        let mut node = Box::new(Node::new(now, storage, &node_config).map_err(StartError::Config)?);
+        let node = match config.keys.clone() {
+            Some(keys) => Node::with_keys(now, storage, &node_config, keys),
+            None => Node::new(now, storage, &node_config),
+        };
+        let mut node = Box::new(node.map_err(StartError::Config)?);
         // Whoever is told who is alive asks nobody.
         let seeds: &[Address] = if node_config.swim.is_some() { &config.seeds } else { &[] };
         let silence =
@@ -291,6 +298,13 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
                 }
                 if let Some(meta) = self.writes.meta.take() {
                     node.set_meta(now, meta);
+                }
+                if let Some(keys) = self.writes.ring.take() {
+                    let sending = keys.sending().id();
+                    tell(match node.set_keys(keys) {
+                        Ok(()) => News::KeysChanged { sending },
+                        Err(error) => News::KeysRefused(error),
+                    });
                 }
             }
             left -= self.writes.drain(left, self.value_len, |key, write| {

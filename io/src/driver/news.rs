@@ -3,11 +3,13 @@
 //! Knows events and refusals. Must not know how they came about.
 
 use std::fmt;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
+use popmap_core::auth::RotationError;
 use popmap_core::{Event, Key, PutError, RemoveError, Slot, State};
 
 use crate::generation::GenerationError;
@@ -46,6 +48,13 @@ pub enum News {
     /// last life could pass for a second server's. Until then, and then until the others are met, puts are refused with
     /// [`PutError::Starting`].
     GenerationInDoubt,
+    /// Other keys are in use now.
+    KeysChanged {
+        /// The id of the key that is sent with.
+        sending: NonZeroU8,
+    },
+    /// Other keys were refused; those in use stay.
+    KeysRefused(RotationError),
     /// The device's link was lost or came back, perhaps both in turn: its interface is down, has no carrier, is gone or too
     /// small, or is none of that any more. The driver goes on all the same, and the device uses the link when it is back.
     Link {

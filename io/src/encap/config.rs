@@ -33,9 +33,12 @@ pub struct EncapConfig {
     pub vlan: Option<u16>,
     /// Bytes of the longest payload. Default: [`PAYLOAD_DEFAULT`]; the node's may not be longer.
     pub payload: usize,
-    /// Allows frames at all. They are not authenticated: whoever is on the segment (with UDP, whoever can route a packet
+    /// Allows frames that are not authenticated: whoever is on the segment (with UDP, whoever can route a packet
     /// to it) can write to the map, and whoever sees the wire reads it. Default: no.
     pub insecure: bool,
+    /// Allows frames for a driver that has keys ([`DriverConfig::keys`](crate::DriverConfig::keys)) and no other. Default:
+    /// no.
+    pub authenticated: bool,
 }
 
 /// What a payload is wrapped in.
@@ -97,7 +100,7 @@ impl EncapConfig {
     /// Returns the defaults for a framing.
     #[must_use]
     pub const fn new(framing: Framing) -> Self {
-        Self { framing, vlan: None, payload: PAYLOAD_DEFAULT, insecure: false }
+        Self { framing, vlan: None, payload: PAYLOAD_DEFAULT, insecure: false, authenticated: false }
     }
 
     /// Returns this configuration with unauthenticated frames allowed, or not; see [`insecure`](Self::insecure).
@@ -106,8 +109,14 @@ impl EncapConfig {
         Self { insecure, ..self }
     }
 
+    /// Returns this configuration for authenticated packets, or not; see [`authenticated`](Self::authenticated).
+    #[must_use]
+    pub const fn authenticated(self, authenticated: bool) -> Self {
+        Self { authenticated, ..self }
+    }
+
     pub(super) fn check(&self, mac: Mac) -> Result<(), EncapError> {
-        if !self.insecure {
+        if !self.insecure && !self.authenticated {
             return Err(EncapError::Insecure);
         }
         if !mac.is_station() {
@@ -172,7 +181,7 @@ impl UdpFraming {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum EncapError {
-    /// `insecure` was not said.
+    /// Neither `authenticated` nor `insecure` was said.
     Insecure,
     /// Our MAC address is none that a station has.
     Mac(Mac),
@@ -211,8 +220,8 @@ impl fmt::Display for EncapError {
         match self {
             Self::Insecure => write!(
                 f,
-                "insecure: false; frames are not authenticated, so that anyone on the wire could write to the map; set \
-                 it to true if the network itself keeps others out"
+                "insecure: false; frames are not authenticated, so that anyone on the wire could write to the map; give \
+                 the driver keys and set `authenticated`, or set `insecure` if the network itself keeps others out"
             ),
             Self::Mac(given) => {
                 write!(f, "mac: {given}; it must be one station's, neither a group's nor all zero")

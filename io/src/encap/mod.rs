@@ -85,6 +85,7 @@ pub struct Encap {
     station: Station,
     framing: Wrapping,
     payload: usize,
+    needs_keys: bool,
     stats: EncapStats,
 }
 
@@ -157,7 +158,8 @@ impl Encap {
             }
         };
         let station = Station { mac, vlan: config.vlan, groups };
-        Ok(Self { station, framing, payload: config.payload, stats: EncapStats::NONE })
+        let needs_keys = !config.insecure;
+        Ok(Self { station, framing, payload: config.payload, needs_keys, stats: EncapStats::NONE })
     }
 
     /// Returns the bytes of the headers: where in a frame the payload stands, the same for every frame.
@@ -168,6 +170,13 @@ impl Encap {
             Wrapping::Udp(udp) => udp.headers_len(),
         };
         self.station.header_len() + behind
+    }
+
+    /// Whether frames are for authenticated packets only; see
+    /// [`Device::needs_keys`](crate::Device::needs_keys).
+    #[must_use]
+    pub const fn needs_keys(&self) -> bool {
+        self.needs_keys
     }
 
     /// Returns the bytes of the longest payload.

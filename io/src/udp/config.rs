@@ -20,21 +20,40 @@ pub struct UdpConfig {
     pub receive_buffer: usize,
     /// Bytes asked of the system for packets waiting to be sent. Default: 1 MiB.
     pub send_buffer: usize,
-    /// Allows addresses other than loopback. Packets are not authenticated: whoever can send a packet to such an address
-    /// can write to the map, and whoever sees the network reads it. Default: no.
+    /// Allows addresses other than loopback for packets that are not authenticated: whoever can send a packet to such an
+    /// address can write to the map, and whoever sees the network reads it. Default: no.
     pub insecure: bool,
+    /// Allows addresses other than loopback, for a driver that has keys
+    /// ([`DriverConfig::keys`](crate::DriverConfig::keys)) and no other. Default: no.
+    pub authenticated: bool,
 }
 
 impl UdpConfig {
     /// The defaults.
-    pub const DEFAULT: Self =
-        Self { payload: PAYLOAD_DEFAULT, receive_buffer: 4 << 20, send_buffer: 1 << 20, insecure: false };
+    pub const DEFAULT: Self = Self {
+        payload: PAYLOAD_DEFAULT,
+        receive_buffer: 4 << 20,
+        send_buffer: 1 << 20,
+        insecure: false,
+        authenticated: false,
+    };
 
     /// Returns this configuration with addresses other than loopback allowed, or not; see
     /// [`insecure`](Self::insecure).
     #[must_use]
     pub const fn insecure(self, insecure: bool) -> Self {
         Self { insecure, ..self }
+    }
+
+    /// Returns this configuration for authenticated packets, or not; see [`authenticated`](Self::authenticated).
+    #[must_use]
+    pub const fn authenticated(self, authenticated: bool) -> Self {
+        Self { authenticated, ..self }
+    }
+
+    /// Whether addresses other than loopback are allowed.
+    pub(super) const fn reaches_strangers(&self) -> bool {
+        self.insecure || self.authenticated
     }
 
     /// Returns this configuration with another [`payload`](Self::payload).
@@ -50,7 +69,7 @@ impl UdpConfig {
         if !(PAYLOAD_MIN..=PAYLOAD_MAX).contains(&self.payload) {
             return Err(BindError::Payload(self.payload));
         }
-        if !self.insecure && !address.ip().is_loopback() {
+        if !self.reaches_strangers() && !address.ip().is_loopback() {
             return Err(BindError::NotLoopback(address));
         }
         let failed = |step| move |source| BindError::System { address, step, source };
@@ -82,7 +101,7 @@ impl Default for UdpConfig {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BindError {
-    /// The address is not loopback, and `insecure` was not said.
+    /// The address is not loopback, and neither `authenticated` nor `insecure` was said.
     NotLoopback(SocketAddr),
     /// The payload limit is out of range.
     Payload(usize),
@@ -103,8 +122,8 @@ impl fmt::Display for BindError {
             Self::NotLoopback(address) => write!(
                 f,
                 "insecure: {address} is not a loopback address, and packets are not authenticated, so that anyone who \
-                 reaches it could write to the map; bind to 127.0.0.1 or [::1], or set `insecure` if the network \
-                 itself keeps others out"
+                 reaches it could write to the map; give the driver keys and set `authenticated`, or bind to 127.0.0.1 \
+                 or [::1], or set `insecure` if the network itself keeps others out"
             ),
             Self::Payload(given) => {
                 write!(f, "payload: {given} bytes; {PAYLOAD_MIN} to {PAYLOAD_MAX} are possible")

@@ -75,7 +75,7 @@ impl UdpDevice {
     ///
     /// # Errors
     /// [`BindError::NotLoopback`] unless `local` is a loopback address or the configuration says
-    /// [`insecure`](UdpConfig::insecure); which field is out of range; or what the operating system said and to what.
+    /// [`authenticated`](UdpConfig::authenticated) or [`insecure`](UdpConfig::insecure); which field is out of range; or what the operating system said and to what.
     pub fn bind(local: SocketAddr, config: &UdpConfig) -> Result<Self, BindError> {
         let (socket, state, local) = config.open(local)?;
         let failed = |source| BindError::System { address: local, step: "making the waker", source };
@@ -131,7 +131,7 @@ impl UdpDevice {
     fn route(&self, to: Address) -> Option<SocketAddr> {
         let to = address::to_socket(to)?;
         let reached = to.is_ipv4() == self.local.is_ipv4() && to.port() != 0;
-        (reached && (self.config.insecure || to.ip().is_loopback())).then_some(to)
+        (reached && (self.config.reaches_strangers() || to.ip().is_loopback())).then_some(to)
     }
 
     /// Appends a frame of `len` bytes at `start` to what is to be sent.
@@ -288,6 +288,10 @@ impl Device for UdpDevice {
 
     fn payload(&self) -> usize {
         self.config.payload
+    }
+
+    fn needs_keys(&self) -> bool {
+        self.config.authenticated && !self.config.insecure
     }
 
     fn local(&self) -> Address {

@@ -41,6 +41,10 @@ struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     seconds: Option<Duration>,
 
+    /// Authenticate packets, each server with a key of its own slot
+    #[arg(long)]
+    key: bool,
+
     /// Write the seed's packets to this file, for Wireshark; also when the seed fails
     #[arg(long, value_name = "FILE", requires = "seed")]
     pcap: Option<PathBuf>,
@@ -94,7 +98,7 @@ impl Args {
     fn options(&self) -> Options {
         Options {
             lines: self.lines as usize,
-            wishes: Wishes { servers: self.servers, span: self.seconds },
+            wishes: Wishes { servers: self.servers, span: self.seconds, keyed: self.key },
             #[cfg(popmap_teeth)]
             tooth: self.tooth,
             ..Options::of(self.scenario)

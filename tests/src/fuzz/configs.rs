@@ -238,5 +238,6 @@ fn encap_config(bytes: &mut Bytes<'_>) -> EncapConfig {
         vlan: bytes.once_in(4).then(|| word(bytes) as u16),
         payload: if bytes.once_in(4) { word(bytes) as usize } else { 1_400 },
         insecure: !bytes.once_in(16),
+        authenticated: false,
     }
 }

@@ -148,6 +148,8 @@ pub struct Plan {
     pub vacant: usize,
     /// How long faults and writes go on.
     pub span: Duration,
+    /// Packets are authenticated, each server with a row of its own.
+    pub keyed: bool,
     /// Whether faults strike from the first moment on, or once all have started.
     pub from_start: bool,
     /// What happens to packets.
@@ -183,6 +185,8 @@ pub struct Wishes {
     pub servers: Option<usize>,
     /// How long faults and writes go on.
     pub span: Option<Duration>,
+    /// Packets are authenticated.
+    pub keyed: bool,
 }
 
 impl Plan {
@@ -199,6 +203,7 @@ impl Plan {
         if let Some(span) = wishes.span {
             plan.span = span;
         }
+        plan.keyed = wishes.keyed;
         plan.bound_packets();
         plan.draw_servers(&mut rng);
         plan
@@ -216,6 +221,7 @@ impl Plan {
             servers,
             vacant: vacant.min(64 - servers),
             span: Duration::from_secs(seconds),
+            keyed: false,
             from_start: rng.below(4) == 0,
             noise: Noise::default(),
             episodes: Vec::new(),

@@ -153,6 +153,9 @@ fn replay(seed: u64, options: &Options) -> String {
     if let Some(servers) = options.wishes.servers {
         line += &format!(" --servers {servers}");
     }
+    if options.wishes.keyed {
+        line += " --key";
+    }
     if let Some(span) = options.wishes.span {
         line += &format!(" --seconds {}", span.as_millis() as f64 / 1e3);
     }

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU8;
 
+use popmap_core::auth::{AuthKey, KeyRing};
 use popmap_core::clock::Dot;
 use popmap_core::time::Instant;
 use popmap_core::wire::{HEADER, Kind};
 use popmap_core::{Address, Config, Key, Life, Member, Node, Phase, Reject, Slot, SlotSet, Stats};
-use popmap_tests::forge::{Record, packet, restore_checksum};
+use popmap_tests::forge::{Record, authenticate, packet, restore_checksum};
 use popmap_tests::link::CLUSTER;
 use popmap_tests::scenario::{SHAPE, key, value};
 
@@ -23,6 +25,10 @@ const NOW: Instant = Instant::from_millis(40);
 /// One more than a repair answer may read.
 const RECORDS: u64 = 4_097;
 const PAYLOAD: usize = 1_400;
+const KEY: NonZeroU8 = NonZeroU8::MIN;
+const SECRET: [u8; 32] = [0x5e; 32];
+/// Packets of the peer's before those that are rejected.
+const COUNT: u64 = 5_000;
 
 // ---- packets ----
 
@@ -66,6 +72,12 @@ fn record(slot: Slot, term: u32) -> Vec<u8> {
 fn with(mut packet: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     packet[at..at + bytes.len()].copy_from_slice(bytes);
     restore_checksum(&mut packet);
+    packet
+}
+
+/// `packet` as the `count`-th of the peer's for us, authenticated.
+fn sealed(mut packet: Vec<u8>, count: u64) -> Vec<u8> {
+    authenticate(&mut packet, KEY.get(), &SECRET, count << 8 | u64::from(ME.get()));
     packet
 }
 
@@ -117,6 +129,29 @@ const ROWS: [Row; Reject::ALL.len()] = [
         },
     },
     Row { reason: Reject::KeyId, packets: || vec![with(version(), 22, &[1])] },
+    Row { reason: Reject::Unauthenticated, packets: || vec![version()] },
+    Row {
+        reason: Reject::Mac,
+        packets: || {
+            let mut flipped = sealed(version(), COUNT + 1);
+            flipped[HEADER + 20] ^= 1;
+            let mut foreign = version();
+            authenticate(&mut foreign, KEY.get(), &[0; 32], COUNT + 1);
+            vec![flipped, foreign]
+        },
+    },
+    Row {
+        reason: Reject::Unproved,
+        packets: || {
+            let unnamed = packet(Kind::Version, PEER, THEIRS, 0, &version()[HEADER..]);
+            let other = packet(Kind::Version, PEER, THEIRS, 0xdead, &version()[HEADER..]);
+            vec![sealed(unnamed, COUNT + 1), sealed(other, COUNT + 1)]
+        },
+    },
+    Row {
+        reason: Reject::Replay,
+        packets: || [COUNT, COUNT - 1_024].map(|count| sealed(version(), count)).into(),
+    },
     Row { reason: Reject::Cluster, packets: || vec![with(version(), 8, &(CLUSTER + 1).to_le_bytes())] },
     Row {
         reason: Reject::Header,
@@ -162,13 +197,23 @@ const ROWS: [Row; Reject::ALL.len()] = [
 
 // ---- the node ----
 
+/// Whether a reason takes keys.
+fn is_keyed(reason: Reject) -> bool {
+    matches!(reason, Reject::Unauthenticated | Reject::Mac | Reject::Unproved | Reject::Replay)
+}
+
 /// A node that writes, knows a peer, and has nothing to send or to tell.
-fn node(storage: &mut Vec<u64>) -> Node<'_, N> {
+fn node(storage: &mut Vec<u64>, keyed: bool) -> Node<'_, N> {
     let mut config = Config::new(CLUSTER, ME, OURS, 6_000, SHAPE);
     (config.configured, config.payload) = (CONFIGURED, PAYLOAD);
     storage.clear();
     storage.resize(Node::<N>::words(&config), 0);
-    let mut node = Node::new(Instant::ZERO, storage, &config).expect("a valid configuration");
+    let ring = KeyRing::new([AuthKey::shared(KEY, SECRET)], KEY).expect("a key");
+    let node = match keyed {
+        true => Node::with_keys(Instant::ZERO, storage, &config, ring),
+        false => Node::new(Instant::ZERO, storage, &config),
+    };
+    let mut node = node.expect("a valid configuration");
     node.join(Instant::ZERO, &[]);
     node.handle_timeout(Instant::ZERO);
     assert!(matches!(node.map().phase(), Phase::Active { .. }));
@@ -176,7 +221,8 @@ fn node(storage: &mut Vec<u64>) -> Node<'_, N> {
         node.put(Instant::ZERO, key(n), &value(n)).expect("room");
     }
     // It was not met before we wrote, so it is asked for our past; this answers for good.
-    for packet in [version(), history(false, 0, &[])] {
+    for (count, packet) in (COUNT - 1..).zip([version(), history(false, 0, &[])]) {
+        let packet = if keyed { sealed(packet, count) } else { packet };
         assert_eq!(node.handle_packet(NOW, FROM, &packet), Ok(()));
     }
     rest(&mut node);
@@ -210,7 +256,8 @@ fn every_reason_raises_its_counter_and_moves_nothing() {
         assert!(!packets.is_empty());
         for (number, packet) in packets.iter().enumerate() {
             let what = format!("{reason:?}, packet {number}");
-            let mut node = node(&mut storage);
+            let keyed = is_keyed(*reason);
+            let mut node = node(&mut storage, keyed);
             let (before, stats) = (state(&node), node.stats());
             assert_eq!(node.handle_packet(NOW, FROM, packet), Err(*reason), "{what}");
 
@@ -222,11 +269,14 @@ fn every_reason_raises_its_counter_and_moves_nothing() {
             // Who speaks for a life that is over, or in a slot that is taken, is told so (R4.5). Nobody else is answered.
             let told: &[u8] = match reason {
                 Reject::OldLife | Reject::SlotConflict => &[Kind::LifeNotice as u8],
+                // And with keys, who does not know our life hears it.
+                Reject::Unproved => &[Kind::Ack as u8],
                 _ => &[],
             };
             assert_eq!(rest(&mut node), told, "{what}");
             // The next packet is none the worse for it.
-            assert_eq!(node.handle_packet(NOW, FROM, &version()), Ok(()), "{what}");
+            let next = if keyed { sealed(version(), COUNT + 1) } else { version() };
+            assert_eq!(node.handle_packet(NOW, FROM, &next), Ok(()), "{what}");
         }
     }
 }
@@ -244,7 +294,7 @@ fn the_packets_they_are_made_from_are_taken() {
         from(Slot::at(2), THEIRS),
         [version(), vec![0; PAYLOAD]].concat()[..PAYLOAD].to_vec(),
     ] {
-        let mut node = node(&mut storage);
+        let mut node = node(&mut storage, false);
         let stats = node.stats();
         assert_eq!(node.handle_packet(NOW, FROM, &packet), Ok(()), "{packet:?}");
         assert_eq!(node.stats().rejected, stats.rejected);

@@ -2,8 +2,10 @@
 //! shows. One program, because each that cargo builds costs as much as all of these take to run.
 
 mod address_change;
+mod address_change;
 mod asymmetric_partition;
 mod at_rest;
+mod authenticated;
 mod budget;
 mod bulk_catch_up_interrupted;
 mod catch_up;
@@ -13,6 +15,7 @@ mod delete_collect_recreate;
 mod determinism;
 mod every_rejection_is_counted;
 mod false_suspicion_refuted;
+mod figures;
 mod full_table;
 mod late_packets;
 mod lattice;

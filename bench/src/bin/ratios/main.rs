@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod allocations;
+mod authenticated;
 mod delta;
 mod line;
 mod merge;
@@ -76,8 +77,9 @@ impl Effort {
 /// What measures some of the rows.
 type Section = fn(&Effort, &mut Rows);
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     merge::merges,
+    authenticated::merges,
     packets::peers,
     vectors::vectors,
     owners::owners,

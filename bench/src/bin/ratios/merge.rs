@@ -31,17 +31,17 @@ fn take_burst(node: &mut Node<'_, SLOTS>, packets: &[Packet]) {
 }
 
 /// Reads packets, as they are in the cache when a network card has just written them.
-fn touch(packets: &[Packet]) {
+pub fn touch(packets: &[Packet]) {
     for packet in packets {
         black_box(packet.iter().step_by(64).fold(0, |sum, byte| sum ^ byte));
     }
 }
 
 /// What a round brings.
-struct Round {
+pub struct Round {
     /// Merged off the clock: the same keys.
-    before: Option<Batch>,
-    batch: Batch,
+    pub before: Option<Batch>,
+    pub batch: Batch,
 }
 
 impl Round {
@@ -51,7 +51,7 @@ impl Round {
 }
 
 /// One who merges.
-trait Merger {
+pub trait Merger {
     fn take(&mut self, packets: &[Packet]);
     fn take_burst(&mut self, packets: &[Packet]) {
         self.take(packets);
@@ -93,7 +93,7 @@ impl Merger for Plain {
 }
 
 /// Merges a round's packets and returns nanoseconds of one.
-fn merge(merger: &mut impl Merger, round: &Round, evictor: Option<&Evictor>, burst: bool) -> f64 {
+pub fn merge(merger: &mut impl Merger, round: &Round, evictor: Option<&Evictor>, burst: bool) -> f64 {
     if let Some(before) = &round.before {
         merger.take(&before.full);
         merger.take(&before.rest);
@@ -111,6 +111,14 @@ fn merge(merger: &mut impl Merger, round: &Round, evictor: Option<&Evictor>, bur
     assert_eq!(merger.changes() - before, (BURST * PER_PACKET) as u64, "every record is newer");
     merger.take(&round.batch.rest);
     ns
+}
+
+/// Returns the next round of a stream.
+pub fn next_round(stream: &RefCell<Stream>, cold: bool) -> Round {
+    let mut stream = stream.borrow_mut();
+    let keys = stream.pick(BURST * PER_PACKET);
+    let before = (!cold).then(|| stream.batch(&keys));
+    Round { before, batch: stream.batch(&keys) }
 }
 
 pub fn merges(effort: &Effort, rows: &mut Rows) {
@@ -174,12 +182,7 @@ fn contest(effort: &Effort, rows: &mut Rows, name: &str, writers: usize, cold: b
             })
         });
     }
-    let results = contest.run(effort.rounds(if cold { 60 } else { 200 }), || {
-        let mut stream = stream.borrow_mut();
-        let keys = stream.pick(BURST * PER_PACKET);
-        let before = (!cold).then(|| stream.batch(&keys));
-        Round { before, batch: stream.batch(&keys) }
-    });
+    let results = contest.run(effort.rounds(if cold { 60 } else { 200 }), || next_round(&stream, cold));
     rows.compare(&single, &results, ["ours", "floor"], Some(1.5));
     let times = if cold { 1.0 / 2.5 } else { 1.0 };
     rows.compare(&single, &results, ["ours", "crc32fast + hashbrown"], Some(times));

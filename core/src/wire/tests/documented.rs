@@ -2,7 +2,12 @@
 
 use std::vec::Vec;
 
-use super::{crc32, golden};
+use core::num::NonZeroU8;
+
+use super::{CLUSTER, OUR_LIFE, PEER, PEER_LIFE, crc32, golden};
+use crate::auth::{AuthKey, Row};
+use crate::id::Slot;
+use crate::wire::{Envelope, HEADER, Kind, Probe, ProbeFixed, numbered, seal_with_key};
 
 const DOCUMENT: &str = include_str!("../../../docs/wire.md");
 
@@ -35,6 +40,40 @@ fn the_version() {
 #[test]
 fn the_delta() {
     check(&example("### A delta, byte by byte"), &golden::delta());
+}
+
+/// Our ping of the peer, as the seventh packet for it.
+fn ping(key: &AuthKey) -> Vec<u8> {
+    let probe = Probe { number: 9, target: PEER, owed: 0, version: 0xc4a4_43e9_e2ec_9068 };
+    let mut packet = [&[0; HEADER], zerocopy::IntoBytes::as_bytes(&ProbeFixed::from(&probe))].concat();
+    let (slot, number) = (Slot::at(1), numbered(7, Some(PEER)));
+    let envelope = Envelope { kind: Kind::Ping, slot, flags: 1, life: OUR_LIFE, to_life: PEER_LIFE.id };
+    let (cipher, subkey) = (key.cipher(), key.subkey(slot, OUR_LIFE.id, Some(PEER)));
+    seal_with_key(&mut packet, &envelope, CLUSTER, number, 0, key.id().get(), |head, body| {
+        if key.encrypts() {
+            cipher.encrypt(&subkey.0, number, head, body)
+        } else {
+            cipher.tag(&subkey.0, number, head, body)
+        }
+    });
+    packet
+}
+
+/// The bytes were computed by an implementation of XChaCha20-Poly1305 that shares nothing with the crates used here.
+#[test]
+fn authenticated_pings() {
+    let secret = core::array::from_fn(|at| at as u8);
+    let key = AuthKey::shared(NonZeroU8::new(3).unwrap(), secret);
+    assert_eq!(example("### An authenticated ping, byte by byte"), ping(&key));
+    assert_eq!(example("### The same, encrypted"), ping(&key.encrypted(true)));
+}
+
+#[test]
+fn the_secrets_of_a_row() {
+    let (master, id) = (core::array::from_fn(|at| at as u8), NonZeroU8::new(3).unwrap());
+    let mut row = [0; Row::LEN];
+    Row::derive(&master, id, Slot::at(2)).write_to(&mut row);
+    assert_eq!(example("### The secrets of a row"), [&row[..32], &row[64..96]].concat());
 }
 
 /// The check value that catalogues of CRCs give for this one.

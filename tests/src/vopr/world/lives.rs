@@ -4,6 +4,8 @@
 
 use popmap_core::{Config, Life, Meta, Node, SlotSet};
 
+use crate::adversary::Keys;
+
 use super::super::checks::Start;
 use super::super::network::Network;
 use super::super::plan::Generation;
@@ -36,7 +38,11 @@ impl<const N: usize> World<'_, N> {
         if seed & 1 == 0 {
             config.address = Network::address(end);
         }
-        let mut node = Node::<N>::new(clock, block, &config).expect("a valid configuration");
+        let node = match self.plan.keyed {
+            true => Node::<N>::with_keys(clock, block, &config, Keys::Rows.ring(server.slot)),
+            false => Node::<N>::new(clock, block, &config),
+        };
+        let mut node = node.expect("a valid configuration");
         #[cfg(popmap_teeth)]
         if let Some(tooth) = self.tooth {
             node.break_rule(tooth);
