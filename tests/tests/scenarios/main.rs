@@ -2,7 +2,6 @@
 //! shows. One program, because each that cargo builds costs as much as all of these take to run.
 
 mod address_change;
-mod address_change;
 mod asymmetric_partition;
 mod at_rest;
 mod authenticated;

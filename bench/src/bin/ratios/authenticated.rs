@@ -72,7 +72,7 @@ impl Keyed {
 
     /// Merges a round's packets and returns nanoseconds of one. Sealing is off the clock.
     fn merge(&mut self, round: &Round) -> f64 {
-        for batch in &round.before {
+        if let Some(batch) = &round.before {
             for packets in [&batch.full, &batch.rest] {
                 let packets = self.sealed(packets);
                 self.take(&packets);
