@@ -69,7 +69,7 @@ impl Ports {
     pub fn forward(&mut self, now: Instant, packet: Arrival) -> Result<(), Arrival> {
         let to = packet.to.index();
         let link = &mut self.receiving[to];
-        let waiting = link.since(now).0 as u128 * u128::from(self.rate.bits_per_second) / 8_000_000_000;
+        let waiting = u128::from(link.since(now).0) * u128::from(self.rate.bits_per_second) / 8_000_000_000;
         if waiting + packet.packet.len() as u128 > u128::from(self.rate.buffer_bytes) {
             self.dropped += 1;
             return Err(packet);
