@@ -125,7 +125,7 @@ mod tests {
         // All at once, it holds eight of them.
         (0..100).for_each(|_| network.send(left, from, Network::address(to), &[0; 1_184]));
         let taken = (0..100).filter_map(|_| network.receive(Instant::NEVER));
-        let taken = taken.filter_map(|packet| ports.forward(left, packet).ok()).count() as u64;
+        let taken = taken.filter_map(|packet| ports.forward(last, packet).ok()).count() as u64;
         assert_eq!((taken, ports.dropped()), (8, 92));
     }
 }
