@@ -343,7 +343,7 @@ fn drivers_want_the_keys_that_their_device_was_opened_for() {
     let seeds = devices.each_ref().map(Device::local);
     let mut slot = 0;
     let mut drivers = devices.map(|device| {
-        let keys = Some(ring(&[1]));
+        let keys = Some(Box::new(ring(&[1])));
         let config = DriverConfig { seeds: seeds.to_vec(), keys, ..DriverConfig::new(node(slot)) };
         slot += 1;
         Driver::<_, 2>::start(&config, words(), device).expect("keys")
