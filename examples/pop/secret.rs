@@ -5,7 +5,7 @@
 use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
-use popmap_core::auth::{ChaCha20Poly1305, KeyRing};
+use popmap_core::auth::{AuthKey, ChaCha20Poly1305, KeyRing};
 use popmap_io::keys;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,7 @@ impl Secret {
             Self::File(path) => keys::read(path).map_err(|error| Stop::Keys(error.to_string()))?,
             Self::Text(text) => keys::parse(text).expect("we wrote it ourselves"),
         };
-        match (self, ring.keys().iter().find_map(|key| key.slot())) {
+        match (self, ring.keys().iter().find_map(AuthKey::slot)) {
             (Self::File(path), Some(slot)) => Err(Stop::Keys(format!(
                 "{}: a key of {slot} alone; all servers run here, so a key that they share is needed",
                 path.display()

@@ -233,7 +233,7 @@ fn nothing_is_allocated_after_set_up() {
 
 #[test]
 fn members_allocate_nothing_after_set_up() {
-    members_allocate_nothing(|now, words, config| Node::new(now, words, config));
+    members_allocate_nothing(Node::new);
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl<'scope, 'env> Server<'scope, 'env> {
         node.sync.push_delay = PUSH_DELAY;
         let config = DriverConfig {
             seeds: setup.seeds,
-            keys: Some(plan.ring.clone()),
+            keys: Some(Box::new(plan.ring.clone())),
             pace: Pace::Coalesce(NAP),
             ..DriverConfig::new(node)
         };

@@ -28,7 +28,7 @@ pub struct DriverConfig {
     pub generation: Option<GenerationFile>,
     /// What packets are authenticated by; every server of the PoP needs keys then. Without them packets have a checksum
     /// only, and devices that strangers reach have to be opened as insecure. Default: none.
-    pub keys: Option<KeyRing>,
+    pub keys: Option<Box<KeyRing>>,
     /// Writes from other threads that may wait. Default: 65,536.
     pub queue: usize,
     /// What to do while there is nothing to do. Default: sleep.

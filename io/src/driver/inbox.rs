@@ -61,7 +61,7 @@ pub(super) struct Writes {
     keys: Vec<(Key, bool)>,
     values: Vec<u8>,
     pub(super) meta: Option<Meta>,
-    pub(super) ring: Option<KeyRing>,
+    pub(super) ring: Option<Box<KeyRing>>,
     /// Keys, and bytes of values, that were handed over.
     done: (usize, usize),
 }
@@ -157,7 +157,7 @@ impl Inbox {
         if self.is_closed() {
             return Err(QueueError::Stopped);
         }
-        writes.ring = Some(keys);
+        writes.ring = Some(Box::new(keys));
         self.any.store(true, Ordering::Release);
         Ok(())
     }

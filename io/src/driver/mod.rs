@@ -121,7 +121,7 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
         }
         let clock = MonotonicClock::new();
         let now = clock.now();
-        let node = match config.keys.clone() {
+        let node = match config.keys.as_deref().cloned() {
             Some(keys) => Node::with_keys(now, storage, &node_config, keys),
             None => Node::new(now, storage, &node_config),
         };
@@ -301,7 +301,7 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
                 }
                 if let Some(keys) = self.writes.ring.take() {
                     let sending = keys.sending().id();
-                    tell(match node.set_keys(keys) {
+                    tell(match node.set_keys(*keys) {
                         Ok(()) => News::KeysChanged { sending },
                         Err(error) => News::KeysRefused(error),
                     });
