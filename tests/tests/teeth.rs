@@ -97,15 +97,16 @@ fn random_runs_find_every_broken_rule() {
     }
 }
 
+/// The scopes as they are, `model_check` explores; here are those that are bent to show a broken rule.
 #[test]
 fn without_a_broken_rule_there_is_nothing_to_find() {
-    let mut done = Vec::new();
+    let which = |scope: &Scope| (scope.name, scope.restarts, scope.checks_r6);
+    let mut done: Vec<_> = scopes::all(Reach::Short).iter().map(which).collect();
     for scope in of_maps().map(scope_for) {
-        let which = (scope.name, scope.restarts, scope.checks_r6);
-        if done.contains(&which) {
+        if done.contains(&which(&scope)) {
             continue;
         }
-        done.push(which);
+        done.push(which(&scope));
         let report = search(&scope, STATES_MAX);
         assert!(report.found.is_none() && !report.capped, "{report}: {:?}", report.found);
     }

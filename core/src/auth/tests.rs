@@ -184,8 +184,8 @@ fn rings_are_checked() {
 
     let nobody = |_: NonZeroU8| SlotSet::EMPTY;
     let next = |from: &KeyRing, to: &KeyRing| from.check_next(to, nobody);
-    let [old, both, new, only] =
-        [ring(&[1], 1), ring(&[1, 2], 1), ring(&[2, 1], 2), ring(&[2], 2)].map(Result::unwrap);
+    let (old, both) = (ring(&[1], 1).unwrap(), ring(&[1, 2], 1).unwrap());
+    let (new, only) = (ring(&[2, 1], 2).unwrap(), ring(&[2], 2).unwrap());
     // In order.
     assert_eq!((next(&old, &both), next(&both, &new), next(&new, &only)), (Ok(()), Ok(()), Ok(())));
     // And back, as long as the old one is there.

@@ -1,8 +1,10 @@
 //! Makes and checks the key files that servers authenticate their packets by.
 
 use std::error::Error;
+use std::fs::DirBuilder;
 use std::io::Write;
 use std::num::NonZeroU8;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -52,7 +54,7 @@ enum Command {
     Rows {
         /// The file with one or more masters.
         masters: PathBuf,
-        /// The directory for the files, slot-0.keys to slot-63.keys; none of them may be there yet.
+        /// The directory for the files, slot-0.keys to slot-63.keys; it is made if it is not there, but none of them may be.
         directory: PathBuf,
         /// How many slots, from 0 on.
         #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -80,6 +82,9 @@ fn rows(masters: &Path, directory: &Path, slots: u8, send: Option<NonZeroU8>) ->
     if all.iter().all(|master| master.id != sending) {
         return Err(format!("--send {sending}: no key of {} has this id", masters.display()).into());
     }
+    // What is in it is for its owner alone.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| format!("{}: cannot be made: {error}", directory.display()))?;
     for slot in 0..slots {
         let slot = Slot::at(usize::from(slot));
         let lines = all.iter().map(|master| {
