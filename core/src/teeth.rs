@@ -39,8 +39,6 @@ teeth! {
     ForgetLowersVersion,
     /// R2: what left without a forgotten slot is not learned from others.
     ForgetUnbound,
-    /// R2, R4.2: a start counts on servers that may still take records from a forgotten one.
-    StartUnheard,
     /// R2: it is learned by whoever holds older records, too, and nothing follows from that.
     BuriedLate,
     /// R2: records of a server that lacks what has left are taken.

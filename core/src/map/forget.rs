@@ -261,9 +261,7 @@ impl<const N: usize> Map<'_, N> {
 
     /// Whether a start may count on `from` (R4.2): it says that it takes nothing from whom we do not wait for.
     pub(super) fn refuses_forgotten(&self, from: Slot) -> bool {
-        self.state.peers[from.index()].knows_forgotten
-            || self.state.forgets.lives == VersionVector::new()
-            || self.broken(Tooth::StartUnheard)
+        self.state.peers[from.index()].knows_forgotten || self.state.forgets.lives == VersionVector::new()
     }
 
     /// Whether `to` is known to have had all that is buried.
