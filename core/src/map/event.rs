@@ -19,10 +19,18 @@ pub enum Event {
         /// The generation now in force.
         generation: u32,
     },
-    /// Another server with a greater life has our slot: this one no longer writes (R4.5).
+    /// Another server with a greater life has our slot: this one no longer writes (R4.5). If that is its own past, because
+    /// the generation was lost, the way back is a new life, with a generation above this one.
     Fenced {
         /// The other's life; [`Life::NONE`] when only its writes were seen.
         by: Life,
+    },
+    /// This life is over: the PoP has forgotten it, or we took records from a server that it has forgotten, before we were
+    /// told (R2). Nothing is written, merged or served any more. Discard the table and start a new life, with a greater
+    /// generation and empty storage; it pulls what it needs.
+    Forgotten {
+        /// Our generation.
+        generation: u32,
     },
     /// Two servers claim a slot.
     SlotConflict {
