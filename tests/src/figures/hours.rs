@@ -83,6 +83,9 @@ impl Hour {
 ///
 /// # Errors
 /// What is wrong with the file.
+///
+/// # Panics
+/// When a run does.
 pub fn draw(options: &Options) -> Result<Drawn, String> {
     let folder = options.out.join("figures");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;

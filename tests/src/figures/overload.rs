@@ -70,7 +70,7 @@ mod tests {
             assert!((least..=most).contains(&span), "{span:?}");
             let at = usize::from(pauses.blocked());
             spans[at] += 1;
-            below[at] += u32::from(span.0.pow(2) < least.0 * most.0);
+            below[at] += u32::from(u128::from(span.0).pow(2) < u128::from(least.0) * u128::from(most.0));
         }
         assert_eq!(spans, [10_000; 2]);
         assert!(below.iter().all(|below| (4_800..5_200).contains(below)), "{below:?}");

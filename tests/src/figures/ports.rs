@@ -69,7 +69,7 @@ impl Ports {
     pub fn forward(&mut self, now: Instant, packet: Arrival) -> Result<(), Arrival> {
         let to = packet.to.index();
         let link = &mut self.receiving[to];
-        let waiting = link.since(now).0 as u128 * u128::from(self.rate.bits_per_second) / 8_000_000_000;
+        let waiting = u128::from(link.since(now).0) * u128::from(self.rate.bits_per_second) / 8_000_000_000;
         if waiting + packet.packet.len() as u128 > u128::from(self.rate.buffer_bytes) {
             self.dropped += 1;
             return Err(packet);
@@ -125,7 +125,7 @@ mod tests {
         // All at once, it holds eight of them.
         (0..100).for_each(|_| network.send(left, from, Network::address(to), &[0; 1_184]));
         let taken = (0..100).filter_map(|_| network.receive(Instant::NEVER));
-        let taken = taken.filter_map(|packet| ports.forward(left, packet).ok()).count() as u64;
+        let taken = taken.filter_map(|packet| ports.forward(last, packet).ok()).count() as u64;
         assert_eq!((taken, ports.dropped()), (8, 92));
     }
 }
