@@ -42,6 +42,9 @@ impl Keys {
     pub const ALL: [Self; 3] = [Self::Shared, Self::Encrypted, Self::Rows];
 
     /// Returns the keys of the server in `slot`.
+    ///
+    /// # Panics
+    /// Never: one key makes a ring.
     pub fn ring(self, slot: Slot) -> KeyRing {
         let (id, secret) = (NonZeroU8::MIN, [0x5e; 32]);
         let key = match self {
@@ -130,7 +133,7 @@ impl World<'_> {
     fn is_equal(&self) -> bool {
         let digest = |node: &Node<'_, N>| node.map().digest(0, u64::MAX);
         self.nodes.iter().all(|node| {
-            node.map().len() > 0
+            !node.map().is_empty()
                 && digest(node) == digest(&self.nodes[0])
                 && node.map().live() == SlotSet::first(SERVERS)
         })
@@ -222,7 +225,7 @@ pub fn attack(keys: Keys, seed: u64, count: u64, prepare: impl FnOnce(&mut Node<
                     outcome.asked += if reason == Reject::Unproved { packet.len() as u64 } else { 0 };
                 }
                 Ok(()) => {
-                    outcome.broken = Some(format!("packet {} was taken: {packet:02x?}", outcome.packets))
+                    outcome.broken = Some(format!("packet {} was taken: {packet:02x?}", outcome.packets));
                 }
             }
         }

@@ -108,9 +108,11 @@ pub fn parse(content: &str) -> Result<KeyRing, (Option<usize>, KeyFileFault)> {
     })
 }
 
-/// The lines with keys, and their numbers.
-fn lines(content: &str) -> Result<Vec<(usize, Line)>, (Option<usize>, KeyFileFault)> {
-    let mut lines: Vec<(usize, Line)> = Vec::new();
+/// Lines with keys, and their numbers.
+type Lines = Vec<(usize, Line)>;
+
+fn lines(content: &str) -> Result<Lines, (Option<usize>, KeyFileFault)> {
+    let mut lines = Lines::new();
     for (at, text) in (1..).zip(content.lines()) {
         let text = text.split_once('#').map_or(text, |(text, _)| text).trim();
         if text.is_empty() {

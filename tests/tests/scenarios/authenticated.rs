@@ -316,6 +316,8 @@ fn an_adversary_without_a_key_moves_nothing() {
     }
 }
 
+type Drivers<'a> = [Driver<'a, UdpDevice, 2>; 2];
+
 /// Drivers over UDP: a device for authenticated packets is refused without keys, and keys are exchanged by the handle.
 #[test]
 fn drivers_want_the_keys_that_their_device_was_opened_for() {
@@ -347,18 +349,16 @@ fn drivers_want_the_keys_that_their_device_was_opened_for() {
         Driver::<_, 2>::start(&config, words(), device).expect("keys")
     });
     let (mut news, mut buffer) = (Vec::new(), [0; 24]);
-    let mut until =
-        |drivers: &mut [Driver<'_, UdpDevice, 2>; 2],
-         done: &mut dyn FnMut(&mut [Driver<'_, UdpDevice, 2>; 2], &[News]) -> bool| {
-            let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
-            while !done(drivers, &news) {
-                assert!(std::time::Instant::now() < limit, "{news:?}");
-                for driver in drivers.iter_mut() {
-                    driver.poll(|what| news.push(what)).expect("a socket");
-                }
+    let mut until = |drivers: &mut Drivers<'_>, done: &mut dyn FnMut(&mut Drivers<'_>, &[News]) -> bool| {
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !done(drivers, &news) {
+            assert!(std::time::Instant::now() < limit, "{news:?}");
+            for driver in drivers.iter_mut() {
+                driver.poll(|what| news.push(what)).expect("a socket");
             }
-            std::mem::take(&mut news)
-        };
+        }
+        std::mem::take(&mut news)
+    };
     until(&mut drivers, &mut |drivers, _| {
         let _ = drivers[0].put(key(1), &value(1));
         matches!(drivers[1].reader().get(key(1), &mut buffer), Lookup::Found(_))
