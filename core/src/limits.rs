@@ -55,6 +55,10 @@ const _: () = {
     assert!(PAYLOAD_MIN <= PAYLOAD_DEFAULT && PAYLOAD_DEFAULT <= PAYLOAD_MAX);
     // A delta with a full version vector still carries one record of the greatest length.
     assert!(crate::wire::DELTA_FIXED + 8 + 8 * SLOTS_MAX + RECORD_OVERHEAD + VALUE_MAX <= PAYLOAD_MIN);
+    // One for a server that is new to what left without a forgotten slot carries that, and beside it the version or a record.
+    assert!(crate::wire::DELTA_FIXED + 2 * (8 + 8 * SLOTS_MAX) <= PAYLOAD_MIN);
+    // A version with all that can be forgotten.
+    assert!(crate::wire::VERSION_FIXED + 2 * (8 + 8 * SLOTS_MAX) <= PAYLOAD_MIN);
     // Packet lengths and record counts are 16-bit on the wire.
     assert!(PAYLOAD_MAX <= u16::MAX as usize);
     // Log positions are compared through their low 30 bits. Between two that are compared lie no more than the entries of

@@ -128,6 +128,10 @@ impl<'a, const N: usize> Cluster<'a, N> {
         (self.adjust)(&mut config);
         let block = self.blocks.pop().expect("storage for one more life");
         let mut node = Node::new(server.clock(self.now), block, &config).expect("a valid configuration");
+        #[cfg(popmap_teeth)]
+        if let Some(tooth) = crate::teeth::broken() {
+            node.break_rule(tooth);
+        }
         for peer in config.configured.iter() {
             node.set_address(peer, Network::address(peer));
         }

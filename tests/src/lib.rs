@@ -14,4 +14,6 @@ pub mod members;
 #[cfg(target_os = "linux")]
 pub mod netns;
 pub mod scenario;
+#[cfg(popmap_teeth)]
+pub mod teeth;
 pub mod vopr;

@@ -1,39 +1,101 @@
-//! Negative controls: with any one rule broken the explorer finds a violation, and prints how; with none broken the same
-//! explorations find nothing. Only under `--cfg popmap_teeth` (.ci/teeth).
+//! Negative controls: with any one rule broken a check finds a violation, and says how; with none broken the same checks
+//! find nothing. Only under `--cfg popmap_teeth` (.ci/teeth). `tests/README.md` has them as a table.
 
 #![cfg(popmap_teeth)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use popmap_core::Tooth;
 use popmap_tests::explore::scopes::{self, Reach};
 use popmap_tests::explore::{Restart, Scope, random, search, trace};
+use popmap_tests::teeth::with_broken;
+
+// Scenarios that catch what the explorer has no eyes for. Here they also run with nothing broken.
+#[path = "false_suspicion_refuted.rs"]
+mod false_suspicion_refuted;
+#[path = "late_acks.rs"]
+mod late_acks;
+#[path = "orphans.rs"]
+mod orphans;
+#[path = "own_past.rs"]
+mod own_past;
+#[path = "repair.rs"]
+mod repair;
+#[path = "slot_conflict.rs"]
+mod slot_conflict;
+#[path = "torn_reads.rs"]
+mod torn_reads;
 
 const STATES_MAX: usize = 20_000_000;
-/// Random runs in which each rule's breaking must show, but for those of [`BEYOND_CHANCE`].
+/// Random runs in which each rule's breaking must show that is looked for there.
 const RUNS: u64 = 60_000;
-/// For the exhaustive search alone. The order of heads takes two windows whose packets cross in one way out of many; the
-/// quarantine takes a restart that a collector has not heard of, and one packet that outlives the collection; a scan taken
-/// for the whole takes a second receiver who stands just in front of it (whole PoPs find that too: `vopr`).
-const BEYOND_CHANCE: &[Tooth] = &[Tooth::HeadOrder, Tooth::NoQuarantine, Tooth::ScanIsWhole];
 
-/// The scope in which a broken rule shows.
-fn scope_for(tooth: Tooth) -> Scope {
-    let scope = match tooth {
-        Tooth::PublishedOrder => scopes::circle,
-        Tooth::TermNotRaised => scopes::asynchronous,
-        Tooth::TermRestarts => scopes::collect,
-        Tooth::NoQuarantine => scopes::quarantine,
-        Tooth::GenerationNotRaised => scopes::lost_generation,
-        Tooth::EarlyWrite | Tooth::AnyLife | Tooth::OldLives => scopes::crashes,
-        Tooth::CommitEveryPacket => scopes::asynchronous,
-        Tooth::CheckpointOfVersion => scopes::checkpoints,
-        Tooth::HeadOrder => scopes::windows,
-        Tooth::WalkFromTail => scopes::scans,
-        Tooth::ScanIsWhole => scopes::overtaken,
-        Tooth::HashOfOldLife => scopes::hashes_crash,
-        Tooth::HashOmitsSlot => scopes::hashes,
-        Tooth::PushTruncated | Tooth::PushSplitBlindly => scopes::push_parts,
-        Tooth::PushUnguarded => scopes::push,
-    };
+/// What catches a broken rule.
+enum Catch {
+    /// The exhaustive search of a scope.
+    Search(fn(Reach) -> Scope),
+    /// That and random runs.
+    Both(fn(Reach) -> Scope),
+    /// Random runs alone.
+    Random,
+    /// A scenario, by its name.
+    Scenario(&'static str, fn()),
+}
+
+/// What catches each. For the search alone are: the order of heads, which takes two windows whose packets cross in one way out
+/// of many; a scan taken for the whole, which takes a second receiver that stands just in front of it; the quarantine and the
+/// stale observation, which take a restart that a collector has not heard of; and what takes a forgotten server that meets
+/// a new one.
+fn catch(tooth: Tooth) -> Catch {
+    use Catch::{Both, Random, Scenario, Search};
+    match tooth {
+        Tooth::PublishedOrder => Both(scopes::circle),
+        Tooth::TieUnbroken => Both(scopes::asynchronous),
+        Tooth::TermNotRaised => Both(scopes::asynchronous),
+        Tooth::TermRestarts => Both(scopes::collect),
+        Tooth::NoQuarantine => Search(scopes::quarantine),
+        Tooth::StaleObservation => Search(scopes::stale_observation),
+        Tooth::FloorNotJoined => Search(scopes::floor),
+        Tooth::ForgottenTaken => Both(scopes::forget),
+        Tooth::ForgetLowersVersion => Both(scopes::forget),
+        Tooth::ForgetUnbound | Tooth::BuriedLate | Tooth::LacksBuriedTaken => Search(scopes::forget_crash),
+        // Takes a third server that knows nothing of it, and a restart.
+        Tooth::StartUnheard => Random,
+        Tooth::GenerationNotRaised => Both(scopes::lost_generation),
+        Tooth::EarlyWrite | Tooth::AnyLife | Tooth::OldLives => Both(scopes::crashes),
+        Tooth::NotReasserted => Scenario("own_past", own_past::what_this_life_wrote_stands),
+        Tooth::CursorKept => Search(scopes::crashes),
+        Tooth::NotFenced => {
+            Scenario("slot_conflict", slot_conflict::a_second_server_starts_beside_a_running_one)
+        }
+        Tooth::CursorPastGap => Both(scopes::gaps),
+        Tooth::CommitEveryPacket => Both(scopes::asynchronous),
+        Tooth::CheckpointOfVersion => Both(scopes::checkpoints),
+        Tooth::HeadOrder => Search(scopes::windows),
+        Tooth::WalkFromTail => Both(scopes::scans),
+        Tooth::ScanIsWhole => Search(scopes::overtaken),
+        Tooth::OrphansLeft => Scenario("orphans", orphans::records_behind_a_lost_push_are_adopted),
+        Tooth::HashOfOldLife => Both(scopes::hashes_crash),
+        Tooth::HashOmitsSlot => Both(scopes::hashes),
+        Tooth::PushTruncated | Tooth::PushSplitBlindly => Both(scopes::push_parts),
+        Tooth::PushUnguarded => Both(scopes::push),
+        Tooth::DigestWithoutValue => {
+            Scenario("repair", repair::values_that_differ_under_one_dot_become_equal)
+        }
+        Tooth::RepairAdopts => Scenario("repair", repair::an_absent_record_is_reported_to_its_owner),
+        Tooth::NotRefuted | Tooth::IncarnationIgnored => {
+            Scenario("false_suspicion_refuted", false_suspicion_refuted::a_moment_out_of_reach)
+        }
+        Tooth::StaleAckTaken => Scenario("late_acks", late_acks::repeated_acks_keep_nobody_alive),
+        Tooth::StampUnchecked => {
+            Scenario("torn_reads", torn_reads::no_record_is_torn_and_none_that_stays_is_missed)
+        }
+    }
+}
+
+/// The scope in which a broken rule shows, if it is the search that finds it.
+fn scope_for(tooth: Tooth) -> Option<Scope> {
+    let (Catch::Search(scope) | Catch::Both(scope)) = catch(tooth) else { return None };
     let mut scope = scope(Reach::Short);
     match tooth {
         Tooth::PublishedOrder => {
@@ -45,13 +107,13 @@ fn scope_for(tooth: Tooth) -> Scope {
         Tooth::EarlyWrite | Tooth::OldLives => scope.restarts = &[Restart::Kept],
         _ => {}
     }
-    scope
+    Some(scope)
 }
 
 #[test]
 fn the_search_finds_every_broken_rule() {
     for &tooth in Tooth::ALL {
-        let mut scope = scope_for(tooth);
+        let Some(mut scope) = scope_for(tooth) else { continue };
         scope.tooth = Some(tooth);
         let report = search(&scope, STATES_MAX);
         println!("---- {tooth:?}: {report}");
@@ -63,7 +125,7 @@ fn the_search_finds_every_broken_rule() {
 
 #[test]
 fn random_runs_find_every_broken_rule() {
-    for &tooth in Tooth::ALL.iter().filter(|tooth| !BEYOND_CHANCE.contains(tooth)) {
+    for &tooth in Tooth::ALL.iter().filter(|&&tooth| matches!(catch(tooth), Catch::Both(_) | Catch::Random)) {
         let found = (0..RUNS).find_map(|seed| {
             let mut scope = random::scope_of(seed, "random");
             scope.tooth = Some(tooth);
@@ -75,10 +137,23 @@ fn random_runs_find_every_broken_rule() {
     }
 }
 
+/// The scenarios run with nothing broken as tests of their own.
+#[test]
+fn scenarios_find_every_broken_rule() {
+    for &tooth in Tooth::ALL {
+        let Catch::Scenario(name, scenario) = catch(tooth) else { continue };
+        let outcome = with_broken(tooth, || catch_unwind(AssertUnwindSafe(scenario)));
+        let panic = outcome.expect_err(&format!("{tooth:?} went unnoticed in {name}"));
+        let text =
+            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        println!("---- {tooth:?}: caught by {name}: {}", text.unwrap_or("a panic"));
+    }
+}
+
 #[test]
 fn without_a_broken_rule_there_is_nothing_to_find() {
     let mut done = Vec::new();
-    for scope in Tooth::ALL.iter().map(|&tooth| scope_for(tooth)) {
+    for scope in Tooth::ALL.iter().filter_map(|&tooth| scope_for(tooth)) {
         let which = (scope.name, scope.restarts, scope.checks_r6);
         if done.contains(&which) {
             continue;

@@ -4,7 +4,7 @@ use super::{Node, Notice};
 use crate::id::{Address, Slot};
 use crate::map::Phase;
 use crate::time::Instant;
-use crate::wire::{self, Body, Envelope, Reject};
+use crate::wire::{self, Body, Envelope, HEADER, LifeNoticeFixed, Reject};
 
 impl<const N: usize> Node<'_, N> {
     /// Takes one packet from the network.
@@ -29,14 +29,22 @@ impl<const N: usize> Node<'_, N> {
             wire::parse_with_members(packet, self.config.cluster, &self.config.shape, N)?;
         let known = self.map.life_of(envelope.slot);
         if let Err(reason) = self.map.admit(&envelope) {
-            if matches!(reason, Reject::OldLife | Reject::SlotConflict) {
-                self.notice(from, &envelope);
+            // No answer is longer than what it answers.
+            let tells = packet.len() >= HEADER + size_of::<LifeNoticeFixed>();
+            match reason {
+                Reject::OldLife | Reject::SlotConflict if tells => self.notice(from, &envelope),
+                Reject::Forgotten if tells && self.map.phase() != Phase::Forgotten => {
+                    let Envelope { slot, life, .. } = envelope;
+                    self.tell(Notice { to: from, to_life: life.id, slot, other: None });
+                }
+                _ => {}
             }
             return Err(reason);
         }
         if known.is_known() && known.id != envelope.life.id && known.generation == envelope.life.generation {
             // The lesser may never be heard again, but its dots live on here: the greater has to know of it (R4.5).
-            self.tell(Notice { to: from, to_life: envelope.life.id, slot: envelope.slot, other: known });
+            let other = Some(known);
+            self.tell(Notice { to: from, to_life: envelope.life.id, slot: envelope.slot, other });
         }
         // Where a packet came from is a hint: the best there is until the members tell.
         self.addresses[envelope.slot.index()] = from;
@@ -66,10 +74,13 @@ impl<const N: usize> Node<'_, N> {
                 if outcome.lacks {
                     self.sync.on_behind(now, from);
                 }
+                if outcome.tell {
+                    self.sync.tell(from);
+                }
             }
             Body::Delta(packet) => {
                 let starting = self.map.phase() == Phase::Starting;
-                let outcome = self.map.on_delta(envelope, packet);
+                let outcome = self.map.on_delta(envelope, packet)?;
                 self.sync.on_delta(now, from, &outcome, starting);
             }
             Body::Push(packet) => {
@@ -79,7 +90,7 @@ impl<const N: usize> Node<'_, N> {
             }
             Body::Digest(packet) => self.map.on_digest(from, packet)?,
             Body::Repair(packet) => self.map.on_repair(from, packet)?,
-            Body::Report(packet) => self.map.on_report(packet),
+            Body::Report(packet) => self.map.on_report(from, packet)?,
             Body::HistoryAsk(packet) => self.map.on_history_ask(from, packet),
             Body::HistoryAnswer(packet) => {
                 self.map.on_history_answer(from, packet)?;
@@ -105,11 +116,11 @@ impl<const N: usize> Node<'_, N> {
     fn notice(&mut self, from: Address, envelope: &Envelope) {
         let slot = envelope.slot;
         let known = if slot == self.config.slot { self.map.life() } else { self.map.life_of(slot) };
-        self.tell(Notice { to: from, to_life: envelope.life.id, slot, other: known });
+        self.tell(Notice { to: from, to_life: envelope.life.id, slot, other: Some(known) });
         if slot != self.config.slot && known.generation == envelope.life.generation {
             // The greater has to know too: their dots may be the same.
             let to = self.address(slot);
-            self.tell(Notice { to, to_life: known.id, slot, other: envelope.life });
+            self.tell(Notice { to, to_life: known.id, slot, other: Some(envelope.life) });
         }
     }
 

@@ -10,7 +10,7 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use popmap_core::{Key, Meta};
+use popmap_core::{Key, Meta, Slot, SlotSet};
 
 /// Why a write was not queued. Nothing has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +60,8 @@ pub(super) struct Writes {
     keys: Vec<(Key, bool)>,
     values: Vec<u8>,
     pub(super) meta: Option<Meta>,
+    /// Slots to be forgotten.
+    pub(super) forget: SlotSet,
     /// Keys, and bytes of values, that were handed over.
     done: (usize, usize),
 }
@@ -150,6 +152,16 @@ impl Inbox {
         Ok(())
     }
 
+    pub(super) fn forget(&self, slot: Slot) -> Result<(), QueueError> {
+        let mut writes = self.lock();
+        if self.is_closed() {
+            return Err(QueueError::Stopped);
+        }
+        writes.forget.insert(slot);
+        self.any.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// Exchanges what waits for `empty`; whether there was anything.
     pub(super) fn take(&self, empty: &mut Writes) -> bool {
         debug_assert!(empty.is_empty(), "what is not done yet would come after what is new");
@@ -207,6 +219,7 @@ mod tests {
         inbox.close();
         assert_eq!(inbox.push(key(5), Write::Remove), Err(QueueError::Stopped));
         assert_eq!(inbox.set_meta(Meta::default()), Err(QueueError::Stopped));
+        assert_eq!(inbox.forget(Slot::at(0)), Err(QueueError::Stopped));
         // What was queued before is still handed over, and it stays closed.
         assert_eq!(drained(&inbox, &mut writes), [(4, Some(40))]);
         assert!(inbox.is_closed());

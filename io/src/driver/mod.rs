@@ -292,6 +292,11 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
                 if let Some(meta) = self.writes.meta.take() {
                     node.set_meta(now, meta);
                 }
+                for slot in std::mem::take(&mut self.writes.forget).iter() {
+                    if let Err(error) = node.forget(now, slot) {
+                        tell(News::ForgetRefused(error));
+                    }
+                }
             }
             left -= self.writes.drain(left, self.value_len, |key, write| {
                 stats.writes += 1;
