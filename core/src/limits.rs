@@ -40,7 +40,8 @@ pub const LOG_PART_MIN: u64 = 64;
 /// Records of a packet that are looked up together before the first of them is merged.
 pub const MERGE_BATCH: usize = 32;
 
-/// Longer than any packet can live between two servers of a PoP, duplicates and switch buffers included (rule R2).
+/// Longer than any packet can live between two servers of a PoP, duplicates and switch buffers included (rule R2). Measured by
+/// the clock handed to the node: a leap forward by x shortens the one under way by x.
 pub const QUARANTINE: Duration = Duration::from_secs(10);
 
 /// Records that answering one repair question may read.

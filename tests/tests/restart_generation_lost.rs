@@ -3,9 +3,10 @@
 
 use popmap_core::time::Duration;
 use popmap_core::wire::Kind;
-use popmap_core::{Event, Reject, Slot, SlotSet};
+use popmap_core::{Event, Phase, Reject, Slot, SlotSet, State};
 use popmap_io::memory::Faults;
 use popmap_tests::cluster::{Cluster, Restart, Storage};
+use popmap_tests::members::{self, agree, join, losing};
 use popmap_tests::scenario::{SHAPE, assert_same_records, key, mends, rejected, total, value};
 
 const KEYS: u64 = 40;
@@ -160,4 +161,51 @@ fn alone_with_a_lost_generation() {
         assert_eq!(total(&pop, |stats| stats.map.mends_unknown), 0);
     }
     assert!(outcomes.contains(&true) && outcomes.contains(&false), "both ways were seen");
+}
+
+/// Nobody has heard the life, and it wrote nothing: the others only tell each other of it. The next has a lesser generation
+/// and begins to write while it is cut off. It must not stay a server that writes and that nobody holds alive: it is fenced,
+/// and its next life is a member (R4.5).
+#[test]
+fn after_a_life_that_is_known_from_others_only() {
+    for seed in 0..4 {
+        let mut storage = members::storage::<8>(7);
+        let mut pop = members::pop::<8>(&mut storage, 3, seed, losing(10_000));
+        let (all, lost) = (pop.running(), Slot::at(1));
+        let others = all.without(lost);
+        join(&mut pop);
+        pop.kill(lost);
+        pop.restart(lost, Restart::GenerationKept);
+        agree(&mut pop, Duration::from_secs(20));
+        let now = pop.now();
+        pop.node_mut(lost).leave(now);
+        pop.run(Duration::from_millis(500));
+        pop.kill(lost);
+        for other in others.iter() {
+            pop.kill(other);
+            pop.restart(other, Restart::GenerationKept);
+            agree(&mut pop, Duration::from_secs(20));
+        }
+        for other in others.iter() {
+            let (life, member) = (pop.node(other).map().life_of(lost), *pop.node(other).member(lost).unwrap());
+            assert!(!life.is_known() && member.state == State::Left && member.life.generation == 2);
+        }
+
+        others.iter().for_each(|other| pop.network.cut(lost, other));
+        pop.restart(lost, Restart::GenerationLost);
+        pop.start_up(Duration::from_secs(10));
+        assert_eq!(pop.node(lost).map().phase(), Phase::Active { expired: true });
+        assert_eq!(pop.node(lost).map().life().generation, 1);
+        pop.network.heal();
+        let fenced = |pop: &Cluster<'_, 8>| pop.node(lost).map().phase() == Phase::Fenced;
+        let took = pop.run_until(Duration::from_secs(5), fenced).expect("it is told");
+        println!("seed {seed}: fenced after {} ms", took.as_millis());
+
+        pop.kill(lost);
+        pop.restart(lost, Restart::GenerationKept);
+        agree(&mut pop, Duration::from_secs(20));
+        assert!(pop.node(lost).map().life().generation > 2);
+        pop.put(lost, key(1), &value(1)).unwrap();
+        pop.settle(Duration::from_secs(5));
+    }
 }

@@ -112,8 +112,7 @@ impl<const N: usize> Map<'_, N> {
             self.state.peers[from.index()].serve = Some(Serve { until, packets_left, ..serve });
             self.state.serving.insert(from);
         }
-        let starts = !self.state.peers[from.index()].active;
-        let tell = owes_delta && (!self.has_had_buried(from) || starts && !self.forgotten_slots().is_empty());
+        let tell = owes_delta && (!self.has_had_buried(from) || !self.may_take_unseen(from));
         VersionOutcome { owes_delta, lacks: !self.state.version.covers_all(&theirs), tell }
     }
 

@@ -19,7 +19,8 @@ pub enum Event {
         /// The generation now in force.
         generation: u32,
     },
-    /// Another server with a greater life has our slot: this one no longer writes (R4.5).
+    /// Another server with a greater life has our slot: this one no longer writes (R4.5). If that is its own past, because
+    /// the generation was lost, the way back is a new life, with a generation above this one.
     Fenced {
         /// The other's life; [`Life::NONE`] when only its writes were seen.
         by: Life,

@@ -243,7 +243,10 @@ impl<const N: usize> Map<'_, N> {
         // ourselves we wait for the version of one that writes: it says more.
         let vouches =
             told.is_some_and(|told| told.covers_all(&self.state.forgets.buried)) && !(starting && writes);
-        if !covered && !vouches && !self.broken(Tooth::LacksBuriedTaken) {
+        let forgot = self.state.forgets.lives != VersionVector::new();
+        let unseen =
+            starting && writes && forgot && self.peer_versions[from.index()] == VersionVector::new();
+        if (unseen || !covered && !vouches) && !self.broken(Tooth::LacksBuriedTaken) {
             return Err(Reject::LacksBuried);
         }
         let state = &mut self.state;
@@ -264,6 +267,13 @@ impl<const N: usize> Map<'_, N> {
         self.state.peers[from.index()].knows_forgotten
             || self.state.forgets.lives == VersionVector::new()
             || self.broken(Tooth::StartUnheard)
+    }
+
+    /// Whether `to` may take our records before it has seen our version: it does not start, or nobody was forgotten. Of one
+    /// that starts, what it took from whose version it had not seen would count as from a server that has had nothing of
+    /// what is buried, and end its life.
+    pub(super) fn may_take_unseen(&self, to: Slot) -> bool {
+        self.state.peers[to.index()].active || self.state.forgets.lives == VersionVector::new()
     }
 
     /// Whether `to` is known to have had all that is buried.

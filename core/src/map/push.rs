@@ -95,6 +95,7 @@ impl<const N: usize> Map<'_, N> {
         let fixed_at = writer.reserve::<PushFixed>();
         let is_whole = pushed >= self.fresh.lost
             && self.has_had_buried(to)
+            && self.may_take_unseen(to)
             && (pushed >= self.state.push_barrier || self.broken(Tooth::PushUnguarded));
         let batch = if is_whole { self.fill_push(pushed, newest, &mut writer) } else { None };
         let len = if batch.is_some() { writer.len() } else { fixed_at + size_of::<PushFixed>() };

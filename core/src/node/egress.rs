@@ -75,7 +75,7 @@ fn due_of<const N: usize>(node: &Node<'_, N>, work: Work) -> Option<Slot> {
     let next = |set: SlotSet| set.next_after(node.turn.peer[work as usize]);
     match work {
         Work::Push => next(node.pushes),
-        Work::Delta => next(map.owes_delta()),
+        Work::Delta => next(map.owes_delta().difference(node.sync.told())),
         Work::Version => next(node.sync.versions()),
         Work::Repair => map.owes_repair(),
         Work::Digest => node.question,

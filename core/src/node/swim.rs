@@ -143,8 +143,10 @@ impl<const N: usize> Node<'_, N> {
             if self.map.is_forgotten(slot, member.life) {
                 continue;
             }
-            if slot == me && self.map.phase() == Phase::Starting {
-                // An earlier life of ours, which those who only heard of it hold greater: raise ours (R4.1).
+            if slot == me && (self.map.phase() == Phase::Starting || member.life > self.map.life()) {
+                // An earlier life of ours, which those who only heard of it hold greater: raise ours (R4.1). Once we write
+                // that is too late: while they hold that one greater nobody holds us alive, and nobody else would tell
+                // us, because whose packets were never heard is told of by members only (R4.5).
                 self.map.on_life_notice(LifeNotice { slot, life: member.life, forgotten: false });
             }
             membership.learn(now, from, slot, &member, entry.suspected_by());

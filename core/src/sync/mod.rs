@@ -132,6 +132,8 @@ pub(crate) struct Sync {
     equal: (u64, SlotSet),
     /// Peers that our version is to be sent to.
     versions: SlotSet,
+    /// Those of them that are to see it before anything else of ours.
+    told: SlotSet,
     last_peer: Slot,
     pub(crate) stats: SyncStats,
 }
@@ -150,6 +152,7 @@ impl Sync {
             round_trip: Duration(config.retry.0 / 8),
             equal: (0, SlotSet::EMPTY),
             versions: SlotSet::EMPTY,
+            told: SlotSet::EMPTY,
             last_peer: me,
             stats: SyncStats::default(),
         }
@@ -176,9 +179,10 @@ impl Sync {
         self.stir(now);
     }
 
-    /// `peer` has to see our version.
+    /// `peer` has to see our version before it takes our deltas.
     pub(crate) fn tell(&mut self, peer: Slot) {
         self.versions.insert(peer);
+        self.told.insert(peer);
     }
 
     /// A probe of `peer` said that the hash of what it accounts for is `hash`: equal to ours, or not. If not, somebody has
@@ -350,9 +354,15 @@ impl Sync {
         self.versions
     }
 
+    /// Returns the peers that are to see our version before anything else.
+    pub(crate) fn told(&self) -> SlotSet {
+        self.told
+    }
+
     /// Returns how to send our version to `peer`, which takes it off the list.
     pub(crate) fn take_version(&mut self, peer: Slot, starting: bool) -> Request {
         self.versions.remove(peer);
+        self.told.remove(peer);
         let ours = self.pull.is_some_and(|pull| pull.peer == peer);
         Request {
             reply: ours,

@@ -78,11 +78,13 @@ pub enum Episode {
     Reweigh,
     /// Days pass for everybody with nothing on the way.
     Days,
+    /// A server is gone, or seems to be, and operators forget its slot.
+    Forgotten,
 }
 
 impl Episode {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Partition,
         Self::OneWay,
         Self::Slow,
@@ -98,6 +100,7 @@ impl Episode {
         Self::Leave,
         Self::Reweigh,
         Self::Days,
+        Self::Forgotten,
     ];
 }
 
@@ -156,6 +159,8 @@ pub struct Plan {
     pub episodes: Vec<(Episode, Duration)>,
     /// How servers start anew: one of these at random.
     pub generations: Vec<Generation>,
+    /// A server that stops once and never comes back: it is the only one that is forgotten.
+    pub gone: Option<usize>,
     /// Whether some tables are too small for all keys.
     pub small_tables: bool,
     /// Records that each server has room for.
@@ -195,6 +200,7 @@ impl Plan {
         if let Some(servers) = wishes.servers {
             plan.servers = servers;
             plan.vacant = plan.vacant.min(64 - servers);
+            plan.gone = plan.gone.map(|server| server % servers);
         }
         if let Some(span) = wishes.span {
             plan.span = span;
@@ -220,6 +226,7 @@ impl Plan {
             noise: Noise::default(),
             episodes: Vec::new(),
             generations: vec![Generation::Kept],
+            gone: None,
             small_tables: false,
             capacities: Vec::new(),
             weights: Vec::new(),
