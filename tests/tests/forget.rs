@@ -135,7 +135,7 @@ fn tombstones_go_and_the_old_server_brings_nothing_back() {
 
 /// The one that comes back is the first that a server meets which has just started, alone with it.
 #[test]
-fn a_new_server_that_met_the_old_one_first_begins_again() {
+pub(crate) fn a_new_server_that_met_the_old_one_first_begins_again() {
     let (mut storage, fresh) = (storage(), Slot::at(2));
     let mut pop = deleted_without_one(&mut storage, 2);
     forget(&mut pop, Slot::at(0), AWAY).unwrap();

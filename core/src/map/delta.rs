@@ -119,6 +119,7 @@ impl<const N: usize> Map<'_, N> {
     /// Takes note of what `from` accounts for, as it says in this life.
     pub(super) fn note_version(&mut self, from: Slot, theirs: &VersionVector<N>, floor: u32) {
         self.peer_versions[from.index()].join(theirs);
+        self.state.peers[from.index()].told_version = true;
         self.join_floor(floor);
         self.witness_own(theirs.get(self.state.slot));
     }

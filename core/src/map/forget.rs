@@ -244,8 +244,7 @@ impl<const N: usize> Map<'_, N> {
         let vouches =
             told.is_some_and(|told| told.covers_all(&self.state.forgets.buried)) && !(starting && writes);
         let forgot = self.state.forgets.lives != VersionVector::new();
-        let unseen =
-            starting && writes && forgot && self.peer_versions[from.index()] == VersionVector::new();
+        let unseen = starting && writes && forgot && !self.state.peers[from.index()].told_version;
         if (unseen || !covered && !vouches) && !self.broken(Tooth::LacksBuriedTaken) {
             return Err(Reject::LacksBuried);
         }

@@ -337,7 +337,8 @@ impl fmt::Display for Plan {
             self.episodes.iter().map(|(episode, _)| episode).collect::<Vec<_>>(),
             self.generations,
             self.noise
-        )
+        )?;
+        self.gone.map_or(Ok(()), |server| write!(f, ", server {server} gone for good"))
     }
 }
 

@@ -51,9 +51,10 @@ impl<const N: usize> Checks<N> {
         self.unasked.contains(&id) && (replica.phase == Phase::Forgotten || !knows)
     }
 
-    /// Nobody may come to know of a tombstone that is buried, and show what it deleted: `before` is what was known.
+    /// Nobody may come to know of a tombstone that is buried, and show what it deleted, unless that was created by somebody who
+    /// could not know (waived): `before` is what was known.
     pub(super) fn check_buried(
-        &self,
+        &mut self,
         server: usize,
         replica: &Replica<N>,
         (before, after): (&VersionVector<N>, &VersionVector<N>),
@@ -62,9 +63,13 @@ impl<const N: usize> Checks<N> {
             return Ok(());
         }
         for slot in after.exceeding(before).iter() {
-            for id in self.history.between(slot, before.get(slot), after.get(slot)) {
+            let known: Vec<_> = self.history.between(slot, before.get(slot), after.get(slot)).collect();
+            for id in known {
                 let key = self.history.write(id).key;
                 let Some(deleted) = self.deleted(replica, replica.shown(key)) else { continue };
+                if self.history.write(replica.shown(key)).blind {
+                    self.history.waive(deleted);
+                }
                 if deleted == id && !self.history.is_waived(key, self.history.rank(id)) {
                     let (old, new) = (self.history.show(id), self.history.show(replica.shown(key)));
                     let text = format!("server {server} shows {new} and has come to know of {old}");
