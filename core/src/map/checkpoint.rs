@@ -31,13 +31,9 @@ impl<'a, const N: usize> Checkpoints<'a, N> {
         version: &VersionVector<N>,
         is_reached: impl Fn(u64) -> bool,
     ) -> Option<u64> {
-        let mut newest_first = (0..self.positions.len).rev().map(|i| (self.positions.positions[i], i));
-        let covered = |&(_, i): &(u64, usize)| version.covers_all(&self.held[i]);
-        newest_first
-            .by_ref()
-            .take_while(|&(position, _)| is_reached(position))
-            .find(covered)
-            .map(|(at, _)| at)
+        let newest_first = (0..self.positions.len).rev().map(|i| (self.positions.positions[i], i));
+        let mut reached = newest_first.take_while(|&(position, _)| is_reached(position));
+        reached.find(|&(_, i)| version.covers_all(&self.held[i])).map(|(position, _)| position)
     }
 
     /// Notes that what is held at `position` is `held`.

@@ -71,8 +71,8 @@ impl<const N: usize> Map<'_, N> {
     }
 
     /// Iterates the keys that changed after the log position `since`, each once and with what stands there now, the latest
-    /// change last; none when it is beyond the head. Where the log no longer reaches back so far these are all keys, in no order. Keys whose tombstone was
-    /// collected are not among them.
+    /// change last; none when it is beyond the head. Where the log no longer reaches back so far these are all keys, in no
+    /// order. Keys whose tombstone was collected are not among them.
     pub fn changed_since(&self, since: u64) -> impl Iterator<Item = (Key, Held)> + '_ {
         let reached = self.log.reaches(since);
         let mut steps = reached.then(|| self.log.steps(since));

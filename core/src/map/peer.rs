@@ -59,10 +59,9 @@ pub(super) struct Stretch {
 }
 
 /// What the start of a stretch takes for granted.
-#[derive(Clone, Copy, Hash, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Hash, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// A cursor of the receiver's at the start or behind it.
-    #[default]
     Cursor,
     /// Nothing: the start is a checkpoint that the receiver's version covers.
     Base,
@@ -107,22 +106,22 @@ impl Session {
     /// Takes account of a packet with all records of a stretch.
     pub fn advance(&mut self, stretch: Stretch) -> Advance {
         let Stretch { origin, from, to, head } = stretch;
-        let cursor = self.cursor.unwrap_or(0);
-        let (low, reached) = match origin {
+        let (low, mut reached) = match self.cursor {
             // What was overtaken by a scan does not follow it, although its positions are the lesser.
-            _ if self.cursor.is_some() && from < self.low => match origin {
+            Some(cursor) if from < self.low => match origin {
                 Origin::Base if to >= self.low => (0, cursor.max(to)),
                 _ => return Advance::default(),
             },
-            _ if self.cursor.is_some() && from <= cursor => (self.low, cursor.max(to)),
-            Origin::Cursor => return Advance { progress: self.keep(from, to, head), contiguous: false },
-            Origin::Base => (0, to),
-            Origin::Scan => (from, to),
+            Some(cursor) if from <= cursor => (self.low, cursor.max(to)),
+            _ => match origin {
+                Origin::Cursor => return Advance { progress: self.keep(from, to, head), contiguous: false },
+                Origin::Base => (0, to),
+                Origin::Scan => (from, to),
+            },
         };
         let before = (self.cursor, self.newest_head);
         self.low = low;
         self.ahead.retain(|&(from, _)| from >= low);
-        let mut reached = reached;
         while let Some(i) = self.ahead.iter().position(|&(from, _)| from <= reached) {
             reached = reached.max(self.ahead.swap_remove(i).1);
         }
