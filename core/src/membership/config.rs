@@ -17,7 +17,8 @@ pub struct SwimConfig {
     pub suspicion_max: Duration,
     /// How often everyone who holds a member suspect pings it itself before declaring it dead, evenly spaced; if at all,
     /// three times more in the last [`timeout`](Self::timeout) before that. An ack to one of these gives the suspect its
-    /// time to refute anew. Zero leaves suspects to refute by what they hear, as in SWIM. Default: 3.
+    /// time to refute anew, and who refutes tells all live members at once. Zero leaves suspects to hear of it, and their
+    /// refutations to spread, as other news does, as in SWIM. Default: 3.
     pub looks: u8,
     /// How often news of members is told to some of them when no other packet does. Default: 50 ms.
     pub gossip: Duration,

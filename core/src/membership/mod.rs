@@ -14,6 +14,7 @@ mod dissemination;
 mod health;
 mod member;
 mod probe;
+mod roster;
 mod suspicion;
 mod timers;
 
@@ -28,6 +29,7 @@ pub(crate) use dissemination::ENTRIES;
 use health::Health;
 pub use member::{Member, Meta, State};
 use probe::Probes;
+use roster::Roster;
 pub(crate) use suspicion::SUSPECTORS;
 use suspicion::{Looks, Suspicion};
 
@@ -38,7 +40,7 @@ const RETRY_ON: Duration = Duration::from_millis(20);
 pub(crate) struct Membership<const N: usize> {
     config: SwimConfig,
     me: Slot,
-    members: [Member; N],
+    members: Roster<N>,
     suspicions: [Option<Suspicion>; N],
     /// Those of whom there is one: few, so that nobody looks through all of them at each poll.
     suspects: SlotSet,
@@ -51,6 +53,8 @@ pub(crate) struct Membership<const N: usize> {
     next_gossip: Instant,
     next_retry: Instant,
     retry_on_until: Instant,
+    /// When we tell everybody at once again that we are alive: what others say of us does not have us send more.
+    next_refutation: Instant,
     /// Members that were told of everybody since they joined.
     greeted: SlotSet,
     pub(crate) stats: SwimStats,
@@ -73,8 +77,8 @@ impl<const N: usize> Membership<N> {
     /// Returns the view of a server in slot `me` that says `own` of itself and has heard of nobody else. The first
     /// period is over at `first`, which should differ among servers that start together.
     pub(crate) fn new(config: SwimConfig, me: Slot, own: Member, now: Instant, first: Instant) -> Self {
-        let mut members = [Member::UNKNOWN; N];
-        members[me.index()] = own;
+        let mut members = Roster::new();
+        members.set(me, own);
         let mut spread = Dissemination::new();
         spread.renew(me);
         Self {
@@ -91,6 +95,7 @@ impl<const N: usize> Membership<N> {
             next_gossip: now,
             next_retry: now + config.retry_dead,
             retry_on_until: now,
+            next_refutation: now,
             greeted: SlotSet::EMPTY,
             stats: SwimStats::default(),
         }
@@ -98,26 +103,22 @@ impl<const N: usize> Membership<N> {
 
     /// Returns what is known of `slot`.
     pub(crate) fn member(&self, slot: Slot) -> &Member {
-        &self.members[slot.index()]
+        self.members.get(slot)
     }
 
     /// Returns the members that are alive or only suspected, ourselves among them.
     pub(crate) fn live(&self) -> SlotSet {
-        self.those(State::is_live)
-    }
-
-    fn those(&self, of: impl Fn(State) -> bool) -> SlotSet {
-        (0..N).map(Slot::at).filter(|slot| of(self.members[slot.index()].state)).collect()
+        self.members.live()
     }
 
     /// Returns the members ever heard of, ourselves among them.
     pub(crate) fn known(&self) -> SlotSet {
-        self.those(|state| state != State::Unknown)
+        self.members.known()
     }
 
     /// Returns the members that are there or are tried again by themselves: all ever heard of but those that left.
     pub(crate) fn expected(&self) -> SlotSet {
-        self.those(|state| !matches!(state, State::Unknown | State::Left))
+        self.known().difference(self.members.those(State::Left))
     }
 
     fn others(&self) -> SlotSet {
@@ -135,16 +136,16 @@ impl<const N: usize> Membership<N> {
     /// what is known stands.
     pub(crate) fn learn(&mut self, now: Instant, from: Slot, slot: Slot, news: &Member, by: SlotSet) {
         if slot == self.me {
-            self.refute(from, news);
+            self.refute(now, from, news);
             return;
         }
-        let known = &mut self.members[slot.index()];
+        let known = *self.member(slot);
         let by = by.without(slot);
-        if news.state == State::Suspect && news.supports(known) {
+        if news.state == State::Suspect && news.supports(&known) {
             self.confirm(now, slot, by);
             return;
         }
-        if !news.replaces(known) {
+        if !news.replaces(&known) {
             return;
         }
         // Who does not know its own address leaves it to the others to see where its packets come from.
@@ -155,7 +156,7 @@ impl<const N: usize> Membership<N> {
         {
             self.changed.insert(slot);
         }
-        *known = news;
+        self.members.set(slot, news);
         self.spread.renew(slot);
         if reborn {
             self.met(slot);
@@ -167,13 +168,14 @@ impl<const N: usize> Membership<N> {
     /// A packet of `slot` came in this life. If it is the life that is known, it was alive when it sent that; but only
     /// its own word, in a higher incarnation, clears a suspicion: the packet may be old.
     pub(crate) fn heard(&mut self, slot: Slot, life: Life, address: Address) {
-        let known = &mut self.members[slot.index()];
+        let known = *self.member(slot);
         if life <= known.life {
             return;
         }
         let reborn = life.id != known.life.id;
         // Its own entry follows; until then it is known to exist.
-        *known = Member { life, incarnation: 0, state: State::Alive, address, meta: known.meta };
+        let meta = known.meta;
+        self.members.set(slot, Member { life, incarnation: 0, state: State::Alive, address, meta });
         self.changed.insert(slot);
         self.suspect(slot, None);
         self.spread.renew(slot);
@@ -189,10 +191,10 @@ impl<const N: usize> Membership<N> {
     }
 
     /// Somebody says of us what would stand over what we say: say otherwise in a higher incarnation.
-    fn refute(&mut self, from: Slot, news: &Member) {
-        let me = &mut self.members[self.me.index()];
-        if news.life != me.life || !news.replaces(me) {
-            if news.replaces_not(me) {
+    fn refute(&mut self, now: Instant, from: Slot, news: &Member) {
+        let me = *self.member(self.me);
+        if news.life != me.life || !news.replaces(&me) {
+            if news.replaces_not(&me) {
                 // It has missed what we last said.
                 self.spread.owe(from, self.me);
             }
@@ -203,10 +205,17 @@ impl<const N: usize> Membership<N> {
             self.stats.unrefuted += 1;
             return;
         };
-        me.incarnation = incarnation;
+        self.members.set(self.me, Member { incarnation, ..me });
         self.stats.refutations += 1;
         self.health.worsen();
         self.spread.renew(self.me);
+        // Not by rumour alone: who was blocked may have woken in the last moment before somebody holds it dead, and may be
+        // blocked again in the next.
+        if self.config.looks > 0 && now >= self.next_refutation {
+            self.next_refutation = now + self.config.period;
+            self.others().iter().for_each(|to| self.spread.owe(to, self.me));
+            self.probes.refute(self.others());
+        }
     }
 
     /// Begins a suspicion, or ends one.
@@ -240,22 +249,21 @@ impl<const N: usize> Membership<N> {
 
     /// Our generation was raised, or our metadata changed.
     pub(crate) fn restate(&mut self, life: Life, meta: Meta) {
-        let me = &mut self.members[self.me.index()];
-        me.life = life;
-        me.meta = meta;
-        me.incarnation = me.incarnation.saturating_add(1);
+        let me = *self.member(self.me);
+        let incarnation = me.incarnation.saturating_add(1);
+        self.members.set(self.me, Member { life, meta, incarnation, ..me });
         self.spread.renew(self.me);
     }
 
     /// Says that we leave: the others stop probing us at once.
     pub(crate) fn leave(&mut self) {
-        self.members[self.me.index()].state = State::Left;
+        self.members.set_state(self.me, State::Left);
         self.changed.insert(self.me);
         self.spread.renew(self.me);
     }
 
     pub(crate) fn has_left(&self) -> bool {
-        self.members[self.me.index()].state == State::Left
+        self.member(self.me).state == State::Left
     }
 
     // ---- probes ----
@@ -309,7 +317,12 @@ impl<const N: usize> Membership<N> {
 
     /// Returns what is to be sent next, and takes it off what is due.
     pub(crate) fn outgoing(&mut self) -> Option<Outgoing> {
-        self.probes.outgoing()
+        self.probes.outgoing().or_else(|| {
+            let to = self.probes.next_refutation()?;
+            // An ack may have told it just now, and may be lost.
+            self.spread.owe(to, self.me);
+            Some(Outgoing::Gossip { to })
+        })
     }
 
     /// Whether anything is to be sent.

@@ -61,6 +61,8 @@ pub(super) struct Probes<const N: usize> {
     gossips: SlotSet,
     /// Suspects to be pinged once more.
     looks: SlotSet,
+    /// Members to be told that we are alive.
+    refutations: SlotSet,
 }
 
 impl<const N: usize> Probes<N> {
@@ -80,6 +82,7 @@ impl<const N: usize> Probes<N> {
             passed_on: SlotSet::EMPTY,
             gossips: SlotSet::EMPTY,
             looks: SlotSet::EMPTY,
+            refutations: SlotSet::EMPTY,
         }
     }
 
@@ -124,6 +127,18 @@ impl<const N: usize> Probes<N> {
     /// Pings a suspect, outside of any probe.
     pub(super) fn look(&mut self, suspect: Slot) {
         self.looks.insert(suspect);
+    }
+
+    /// Tells `others` that we are alive.
+    pub(super) fn refute(&mut self, others: SlotSet) {
+        self.refutations = others;
+    }
+
+    /// Returns whom to tell next that we are alive, behind all else that is due, and takes it off.
+    pub(super) fn next_refutation(&mut self) -> Option<Slot> {
+        let to = self.refutations.iter().next()?;
+        self.refutations.remove(to);
+        Some(to)
     }
 
     /// Tells `count` of `others` what is new.
@@ -209,7 +224,12 @@ impl<const N: usize> Probes<N> {
         if known { Acked::Relayed } else { Acked::Stale }
     }
 
+    /// Whether anything is due, refutations included.
     pub(super) fn is_due(&self) -> bool {
+        !self.refutations.is_empty() || self.outgoing_is_due()
+    }
+
+    fn outgoing_is_due(&self) -> bool {
         self.ping.is_some()
             || self.retry_due
             || [self.acks, self.passed_on, self.helpers, self.relays_due, self.gossips, self.looks]
@@ -219,7 +239,7 @@ impl<const N: usize> Probes<N> {
 
     /// Returns what is to be sent next: what keeps others from suspecting us first.
     pub(super) fn outgoing(&mut self) -> Option<Outgoing> {
-        while self.is_due() {
+        while self.outgoing_is_due() {
             if let Some(outgoing) = self.next_outgoing() {
                 return Some(outgoing);
             }

@@ -145,7 +145,7 @@ fn a_relay_keeps_the_latest_request_of_each_origin() {
     assert_eq!(acks, expected);
     // Asked to ping ourselves we answer; whom we never heard of we cannot ping.
     view.on_ping_req(at(1), ME, 12);
-    view.members[5] = Member::UNKNOWN;
+    view.members.set(at(5), Member::UNKNOWN);
     view.on_ping_req(at(2), at(5), 21);
     let acks: Vec<_> = core::iter::from_fn(|| view.outgoing()).collect();
     assert_eq!(acks, [Outgoing::Ack { to: at(1), number: 12, target: None }]);
@@ -231,7 +231,7 @@ fn we_refute_what_would_stand_over_our_word() {
         (view.member(ME).incarnation, view.member(ME).state, view.owed(at(1)))
     };
     assert_eq!(hear(said(1, State::Alive)), (1, State::Alive, 0));
-    assert_eq!(hear(said(1, State::Suspect)), (2, State::Alive, 0));
+    assert_eq!(hear(said(1, State::Suspect)), (2, State::Alive, 1));
     assert_eq!(hear(said(1, State::Dead)), (2, State::Alive, 1), "it is told what it missed");
     assert_eq!(
         hear(Member { life: life(9), ..said(5, State::Dead) }),
@@ -240,6 +240,45 @@ fn we_refute_what_would_stand_over_our_word() {
     );
     assert_eq!(hear(said(u32::MAX, State::Dead)), (2, State::Alive, 1));
     assert_eq!((view.stats.refutations, view.stats.unrefuted), (1, 1));
+}
+
+/// Who is told, beside acks, that we are alive in which incarnation.
+fn refuted_to(view: &mut Membership<64>) -> SlotSet {
+    let mut told = SlotSet::EMPTY;
+    while let Some(sent) = view.outgoing() {
+        let Outgoing::Gossip { to } = sent else { panic!("{sent:?}") };
+        assert!(view.tell(to, ENTRIES, false).contains(&ME), "told of something else");
+        told.insert(to);
+    }
+    told
+}
+
+#[test]
+fn everybody_is_told_at_once_but_once_a_period_that_we_refute() {
+    let mut view = view::<64>(64);
+    view.learn(ms(0), at(2), at(9), &said(1, State::Dead), SlotSet::EMPTY);
+    let others = SlotSet::first(64).without(ME).without(at(9));
+    let suspect = |view: &mut Membership<64>, now, incarnation| {
+        view.learn(now, at(1), ME, &said(incarnation, State::Suspect), SlotSet::EMPTY);
+        assert_eq!(view.member(ME).incarnation, incarnation + 1);
+    };
+    // An ack that is due to one of them tells it too: one of the two may be lost.
+    view.on_ping(at(5), 7, false);
+    suspect(&mut view, ms(10), 1);
+    assert_eq!(view.outgoing(), Some(Outgoing::Ack { to: at(5), number: 7, target: None }));
+    assert!(view.tell(at(5), ENTRIES, false).contains(&ME));
+    assert_eq!(refuted_to(&mut view), others);
+    // Who says it again and again has us send no more for it.
+    for (now, incarnation) in [(11, 2), (100, 3), (159, 4)] {
+        suspect(&mut view, ms(now), incarnation);
+        assert_eq!(refuted_to(&mut view), SlotSet::EMPTY);
+    }
+    suspect(&mut view, ms(160), 5);
+    assert_eq!(refuted_to(&mut view), others);
+    // Without looks suspects refute by rumour, as in SWIM.
+    view.config.looks = 0;
+    suspect(&mut view, ms(1_000), 6);
+    assert_eq!(refuted_to(&mut view), SlotSet::EMPTY);
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl<const N: usize> Membership<N> {
         }
         if now >= self.next_retry {
             self.next_retry = now + if now < self.retry_on_until { RETRY_ON } else { self.config.retry_dead };
-            self.probes.retry(self.those(|state| state == State::Dead), rng);
+            self.probes.retry(self.members.those(State::Dead), rng);
         }
         self.end_suspicions(now);
     }
@@ -52,10 +52,9 @@ impl<const N: usize> Membership<N> {
         let Some(target) = self.probes.unanswered() else { return };
         self.stats.failed_probes += 1;
         self.health.worsen();
-        let member = &mut self.members[target.index()];
-        match member.state {
+        match self.member(target).state {
             State::Alive => {
-                member.state = State::Suspect;
+                self.members.set_state(target, State::Suspect);
                 self.stats.suspicions += 1;
                 self.changed.insert(target);
                 self.spread.renew(target);
@@ -84,7 +83,7 @@ impl<const N: usize> Membership<N> {
                 continue;
             }
             self.suspect(slot, None);
-            self.members[slot.index()].state = State::Dead;
+            self.members.set_state(slot, State::Dead);
             self.stats.deaths += 1;
             self.changed.insert(slot);
             self.spread.renew(slot);

@@ -15,7 +15,7 @@ use popmap_tests::figures::{Figure, Options, page};
 #[derive(Parser, Debug)]
 #[command(name = "figures", version, max_term_width = 100, after_help = names())]
 struct Args {
-    /// The figures to make [default: all but hours]
+    /// The figures to make [default: all but hours and overloaded]
     #[arg(value_name = "NAME", value_parser = figure)]
     figures: Vec<Figure>,
 
@@ -31,8 +31,8 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Hours to simulate for the figure hours, each with a seed of its own, counted from --seed; those that its file has are
-    /// not done again
+    /// Hours to simulate for hours and overloaded, each with a seed of its own, counted from --seed; those that their files
+    /// have are not done again
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     hours: u64,
 
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         out,
         tell: |text| eprintln!("{text}"),
     };
-    let all = || Figure::ALL.into_iter().filter(|figure| figure.name != "hours").collect();
+    let all = || Figure::ALL.into_iter().filter(|figure| !figure.long).collect();
     let figures: Vec<_> = if args.figures.is_empty() { all() } else { args.figures };
     for figure in figures {
         let written = (figure.draw)(&options).and_then(|drawn| page::write(&options.out, &figure, &drawn));

@@ -32,7 +32,7 @@ pub const MEMBERLIST: SwimConfig = SwimConfig {
 };
 
 /// Whose constants a run has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Constants {
     /// popmap's defaults.
     Popmap,
@@ -41,9 +41,11 @@ pub enum Constants {
 }
 
 impl Constants {
-    const ALL: [Self; 2] = [Self::Popmap, Self::Memberlist];
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Popmap, Self::Memberlist];
 
-    fn name(self) -> &'static str {
+    /// Returns their name.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Popmap => "popmap",
             Self::Memberlist => "memberlist",

@@ -10,7 +10,7 @@
 //! shows, and which default follows from it, is said in `core/docs/figures.md`, part of core's documentation; the tables
 //! there are replaced by this ([`page`]).
 //!
-//! Below the figures: [`pop`] drives real nodes, [`overload`] blocks some of them, [`ports`] gives links a rate, [`members`]
+//! Below the figures: [`pop`] drives real nodes, [`wakeups`] says whom next, [`overload`] blocks some of them, [`ports`] gives links a rate, [`members`]
 //! crashes servers and judges who is held dead; [`svg`] draws.
 
 pub mod bytes;
@@ -26,6 +26,7 @@ pub mod propagation;
 pub mod redundancy;
 pub mod svg;
 pub mod swim;
+pub mod wakeups;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -42,7 +43,7 @@ pub struct Options {
     pub seed: u64,
     /// Runs at a time.
     pub threads: usize,
-    /// Hours to simulate, one a seed, for `hours`.
+    /// Hours to simulate of each kind, one a seed, for `hours` and `overloaded`.
     pub hours: u64,
     /// Where the files are: `figures.md`, and the folder `figures`.
     pub out: PathBuf,
@@ -68,45 +69,60 @@ pub struct Figure {
     pub about: &'static str,
     /// Measures and draws it.
     pub draw: fn(&Options) -> Result<Drawn, String>,
+    /// Whether it takes hours of many seeds, so that it is only made when it is named.
+    pub long: bool,
 }
 
 impl Figure {
     /// All figures, in the order of the page.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self {
             name: "detection",
             about: "detection latency and false deaths against loss and overload, beside memberlist's constants",
             draw: detection::draw,
+            long: false,
         },
         Self {
             name: "swim",
             about: "detection, its spread and its cost against membership's period and fan-out",
             draw: swim::draw,
+            long: false,
         },
         Self {
             name: "hours",
             about: "many simulated hours of 64 servers at 5 % loss (--hours); resumed where it was stopped",
             draw: hours::draw,
+            long: true,
+        },
+        Self {
+            name: "overloaded",
+            about: "the same with 8 servers overloaded, with popmap's and with memberlist's constants",
+            draw: hours::draw_overloaded,
+            long: true,
         },
         Self {
             name: "propagation",
             about: "time of a write to the other servers, against the delay of pushes and the interval of exchanges",
             draw: propagation::draw,
+            long: false,
         },
         Self {
             name: "redundancy",
             about: "records received for each record applied, against loss and the pause between pulls",
             draw: redundancy::draw,
+            long: false,
         },
         Self {
             name: "bytes",
             about: "bytes of a server each second, against servers and against keys",
             draw: bytes::draw,
+            long: false,
         },
         Self {
             name: "catch_up",
             about: "time in which a fresh server catches up with 50,000 keys at 1 Gbit/s",
             draw: catch_up::draw,
+            long: false,
         },
     ];
 

@@ -12,6 +12,7 @@ use popmap_io::memory::{Arrival, Faults, Network};
 
 use super::overload::{Pauses, SOCKET_PACKETS};
 use super::ports::{Ports, Rate};
+use super::wakeups::Wakeups;
 use crate::cluster::Storage;
 
 /// Slots of every node.
@@ -78,7 +79,7 @@ pub struct Pop<'a, 'c> {
     plan: Plan<'c>,
     servers: Vec<Server<'a>>,
     /// When each is to be polled next.
-    wakeups: [Instant; SLOTS],
+    wakeups: Wakeups,
     blocks: Vec<&'a mut [u64]>,
     /// The network between them.
     pub network: Network,
@@ -100,7 +101,7 @@ impl<'a, 'c> Pop<'a, 'c> {
         let faults = Faults { loss_ppm: plan.loss_ppm, ..Faults::default() };
         let mut pop = Self {
             servers: Vec::new(),
-            wakeups: [Instant::NEVER; SLOTS],
+            wakeups: Wakeups::new(),
             blocks: storage.blocks.iter_mut().map(Vec::as_mut_slice).collect(),
             network: Network::new(plan.seed ^ 0x006e_6574, faults),
             ports: plan.rate.map(Ports::new),
@@ -132,7 +133,7 @@ impl<'a, 'c> Pop<'a, 'c> {
         let mut node = Node::new(self.now, block, &config).expect("a valid configuration");
         node.join(self.now, &[0, 1, 2].map(|seed| Network::address(Slot::at(seed))));
         server.node = Some(node);
-        self.wakeups[slot.index()] = self.now;
+        self.wakeups.set(slot.index(), self.now);
     }
 
     /// Crashes `slot`: its memory, and what is on its way from or to it, are gone.
@@ -141,14 +142,14 @@ impl<'a, 'c> Pop<'a, 'c> {
         let server = &mut self.servers[slot.index()];
         server.node = None;
         server.waiting.clear();
-        self.wakeups[slot.index()] = Instant::NEVER;
+        self.wakeups.set(slot.index(), Instant::NEVER);
     }
 
     /// Overloads `slot` from `first` on.
     pub fn overload(&mut self, slot: Slot, first: Instant) {
         let seed = self.rng.next_u64();
         self.servers[slot.index()].pauses = Some(Pauses::new(seed, first));
-        self.wakeups[slot.index()] = self.now;
+        self.wakeups.set(slot.index(), self.now);
     }
 
     /// Returns the time.
@@ -175,7 +176,7 @@ impl<'a, 'c> Pop<'a, 'c> {
     /// # Panics
     /// When it has crashed.
     pub fn node_mut(&mut self, slot: Slot) -> &mut Node<'a, SLOTS> {
-        self.wakeups[slot.index()] = self.now;
+        self.wakeups.set(slot.index(), self.now);
         self.servers[slot.index()].node.as_mut().expect("a running node")
     }
 
@@ -231,18 +232,18 @@ impl<'a, 'c> Pop<'a, 'c> {
     /// Moves time on to the next event and does what is due then; returns whether that was before `until`.
     fn step(&mut self, until: Instant) -> bool {
         let ports = self.ports.as_ref().and_then(Ports::next_arrival);
-        let wakeup = self.wakeups.iter().min().copied().into_iter();
-        let next = wakeup.chain(self.network.next_arrival()).chain(ports).min().unwrap_or(until);
+        let arrival = self.network.next_arrival().into_iter().chain(ports);
+        let next = arrival.fold(self.wakeups.earliest(), Instant::min);
         if next >= until {
             self.now = until;
             return false;
         }
         self.now = self.now.max(next);
         self.receive();
-        for slot in 0..self.servers.len() {
-            if self.wakeups[slot] <= self.now {
-                self.wake(slot);
-            }
+        let mut from = 0;
+        while let Some(slot) = self.wakeups.due(from, self.now) {
+            self.wake(slot);
+            from = slot + 1;
         }
         true
     }
@@ -274,7 +275,7 @@ impl<'a, 'c> Pop<'a, 'c> {
         {
             // A reject is counted by the node.
             let _ = node.handle_packet(self.now, Network::address(arrival.from), &arrival.packet);
-            self.wakeups[arrival.to.index()] = self.now;
+            self.wakeups.set(arrival.to.index(), self.now);
         }
         self.network.recycle(arrival);
     }
@@ -285,7 +286,7 @@ impl<'a, 'c> Pop<'a, 'c> {
         if let Some(pauses) = &mut server.pauses {
             pauses.advance(self.now);
             if pauses.blocked() {
-                self.wakeups[slot] = pauses.until();
+                self.wakeups.set(slot, pauses.until());
                 return;
             }
             while let Some(arrival) = self.servers[slot].waiting.pop_front() {
@@ -297,7 +298,7 @@ impl<'a, 'c> Pop<'a, 'c> {
 
     fn poll(&mut self, slot: usize) {
         let Server { node: Some(node), pauses, .. } = &mut self.servers[slot] else {
-            self.wakeups[slot] = Instant::NEVER;
+            self.wakeups.set(slot, Instant::NEVER);
             return;
         };
         let from = Slot::at(slot);
@@ -308,7 +309,7 @@ impl<'a, 'c> Pop<'a, 'c> {
         }
         while node.poll_event().is_some() {}
         let overloaded = pauses.as_ref().map_or(Instant::NEVER, Pauses::until);
-        self.wakeups[slot] = node.poll_timeout().min(overloaded);
+        self.wakeups.set(slot, node.poll_timeout().min(overloaded));
         let mut dead = SlotSet::EMPTY;
         while let Some((of, state)) = node.poll_member() {
             if state == State::Dead {
