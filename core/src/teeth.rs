@@ -37,6 +37,8 @@ teeth! {
     OldLives,
     /// R5: the sender's version is adopted with every packet.
     CommitEveryPacket,
+    /// R5: a delta that starts at or before the cursor is taken for a duplicate, wherever it ends.
+    DuplicateByStart,
     /// R5: checkpoints note the version instead of HELD.
     CheckpointOfVersion,
     /// R5: a version is committed although a newer head was used on the way.

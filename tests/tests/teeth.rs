@@ -43,7 +43,7 @@ fn scope_for(tooth: Tooth) -> Scope {
         Tooth::NoQuarantine => scopes::quarantine,
         Tooth::GenerationNotRaised => scopes::lost_generation,
         Tooth::EarlyWrite | Tooth::AnyLife | Tooth::OldLives => scopes::crashes,
-        Tooth::CommitEveryPacket => scopes::asynchronous,
+        Tooth::CommitEveryPacket | Tooth::DuplicateByStart => scopes::asynchronous,
         Tooth::CheckpointOfVersion => scopes::checkpoints,
         Tooth::HeadOrder => scopes::windows,
         Tooth::WalkFromTail => scopes::scans,

@@ -88,6 +88,16 @@ mod clmul {
         [power(bits + 32), power(bits - 32)]
     }
 
+    /// The distances over so many pieces of `BITS` each, from none to six; over none there is nothing to be moved.
+    const fn distances<const BITS: usize>() -> [[i64; 2]; 7] {
+        let (mut distances, mut n) = ([[0; 2]; 7], 1);
+        while n < distances.len() {
+            distances[n] = distance(n * BITS);
+            n += 1;
+        }
+        distances
+    }
+
     const _: () = {
         // As published.
         assert!(distance(512)[0] == 0x1_5444_2bd4 && distance(512)[1] == 0x1_c6e4_1596);
@@ -156,7 +166,8 @@ mod clmul {
         let (blocks, _) = bytes.as_chunks::<64>();
         let Some((first, blocks)) = blocks.split_first() else {
             let (first, rest) = bytes.split_first_chunk().expect("16 bytes at least");
-            return finish(_mm_xor_si128(load_16(first), start), rest, bytes);
+            let zero = _mm_setzero_si128();
+            return finish([zero, zero, zero, _mm_xor_si128(load_16(first), start)], rest, bytes);
         };
         let quarters = |block: &[u8; 64]| {
             let (quarters, _) = block.as_chunks::<16>();
@@ -171,9 +182,7 @@ mod clmul {
             c = _mm_xor_si128(fold(c, const { distance(512) }), next[2]);
             d = _mm_xor_si128(fold(d, const { distance(512) }), next[3]);
         }
-        let front = _mm_xor_si128(fold(a, const { distance(384) }), fold(b, const { distance(256) }));
-        let back = _mm_xor_si128(fold(c, const { distance(128) }), d);
-        finish(_mm_xor_si128(front, back), &bytes[64 + 64 * blocks.len()..], bytes)
+        finish([a, b, c, d], &bytes[64 + 64 * blocks.len()..], bytes)
     }
 
     /// The CRC-32 by 32 bytes at a time, from four places at once.
@@ -197,14 +206,19 @@ mod clmul {
             c = fold_32(c, const { distance(1024) }, next[2]);
             d = fold_32(d, const { distance(1024) }, next[3]);
         }
-        let back = fold_32(c, const { distance(256) }, d);
-        let mut x = fold_32(b, const { distance(512) }, fold_32(a, const { distance(768) }, back));
+        const SINGLES: &[[i64; 2]; 7] = &distances::<256>();
         let (singles, rest) = rest.as_chunks::<32>();
-        for single in singles {
-            x = fold_32(x, const { distance(256) }, load_32(single));
+        let more = singles.len();
+        let mut x = fold_32(b, SINGLES[2 + more], fold_32(a, SINGLES[3 + more], _mm256_setzero_si256()));
+        x = fold_32(c, SINGLES[1 + more], x);
+        let mut last = d;
+        for (n, single) in singles.iter().enumerate() {
+            x = fold_32(last, SINGLES[more - n], x);
+            last = load_32(single);
         }
-        let front = fold(_mm256_castsi256_si128(x), const { distance(128) });
-        finish(_mm_xor_si128(front, _mm256_extracti128_si256::<1>(x)), rest, bytes)
+        let x = _mm256_xor_si256(x, last);
+        let zero = _mm_setzero_si128();
+        finish([zero, zero, _mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x)], rest, bytes)
     }
 
     /// The CRC-32 by 64 bytes at a time, from four places at once.
@@ -228,29 +242,42 @@ mod clmul {
             c = fold_64(c, const { distance(2048) }, next[2]);
             d = fold_64(d, const { distance(2048) }, next[3]);
         }
-        let back = fold_64(c, const { distance(512) }, d);
-        let mut x = fold_64(b, const { distance(1024) }, fold_64(a, const { distance(1536) }, back));
+        const SINGLES: &[[i64; 2]; 7] = &distances::<512>();
         let (singles, rest) = rest.as_chunks::<64>();
-        for single in singles {
-            x = fold_64(x, const { distance(512) }, load_64(single));
+        let more = singles.len();
+        let mut x = fold_64(b, SINGLES[2 + more], fold_64(a, SINGLES[3 + more], _mm512_setzero_si512()));
+        x = fold_64(c, SINGLES[1 + more], x);
+        let mut last = d;
+        for (n, single) in singles.iter().enumerate() {
+            x = fold_64(last, SINGLES[more - n], x);
+            last = load_64(single);
         }
-        let front = _mm_xor_si128(
-            fold(_mm512_extracti32x4_epi32::<0>(x), const { distance(384) }),
-            fold(_mm512_extracti32x4_epi32::<1>(x), const { distance(256) }),
-        );
-        let back = fold(_mm512_extracti32x4_epi32::<2>(x), const { distance(128) });
-        let back = _mm_xor_si128(back, _mm512_extracti32x4_epi32::<3>(x));
-        finish(_mm_xor_si128(front, back), rest, bytes)
+        let x = _mm512_xor_si512(x, last);
+        let lanes = [
+            _mm512_extracti32x4_epi32::<0>(x),
+            _mm512_extracti32x4_epi32::<1>(x),
+            _mm512_extracti32x4_epi32::<2>(x),
+            _mm512_extracti32x4_epi32::<3>(x),
+        ];
+        finish(lanes, rest, bytes)
     }
 
-    /// Folds what follows the 16 bytes that `x` stands for, the end of `bytes`, and divides by P.
+    /// Folds four pieces of 16 bytes and the `rest` that follows them, less than 64 bytes and the end of `bytes`, and divides
+    /// by P. Each piece goes where the last one is by itself: one after the other would each wait for the one before.
     #[inline]
     #[target_feature(enable = "pclmulqdq,sse2,ssse3,sse4.1")]
-    fn finish(mut x: __m128i, rest: &[u8], bytes: &[u8]) -> u32 {
+    fn finish([a, b, c, d]: [__m128i; 4], rest: &[u8], bytes: &[u8]) -> u32 {
+        const BLOCKS: &[[i64; 2]; 7] = &distances::<128>();
         let (blocks, rest) = rest.as_chunks::<16>();
-        for block in blocks {
-            x = _mm_xor_si128(fold(x, const { distance(128) }), load_16(block));
+        let more = blocks.len();
+        let mut x = _mm_xor_si128(fold(a, BLOCKS[3 + more]), fold(b, BLOCKS[2 + more]));
+        x = _mm_xor_si128(fold(c, BLOCKS[1 + more]), x);
+        let mut last = d;
+        for (n, block) in blocks.iter().enumerate() {
+            x = _mm_xor_si128(fold(last, BLOCKS[more - n]), x);
+            last = load_16(block);
         }
+        x = _mm_xor_si128(x, last);
         if !rest.is_empty() {
             let (front, back) = around(x, rest.len(), bytes.last_chunk().expect("16 bytes at least"));
             x = _mm_xor_si128(fold(front, const { distance(128) }), back);

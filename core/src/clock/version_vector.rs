@@ -75,11 +75,6 @@ impl<const N: usize> VersionVector<N> {
         pointwise::raise(&mut self.0, &other.0);
     }
 
-    /// Takes the pointwise maximum with `other` in `slots`; the whole of it when `other` is zero everywhere else.
-    pub fn join_in(&mut self, slots: SlotSet, other: &Self) {
-        slots.iter().for_each(|slot| self.raise(slot, other.get(slot)));
-    }
-
     /// Takes the pointwise minimum with `other`.
     pub fn meet(&mut self, other: &Self) {
         pointwise::lower(&mut self.0, &other.0);

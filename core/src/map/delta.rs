@@ -43,6 +43,8 @@ pub struct DeltaOutcome {
     pub gap: bool,
     /// A record did not fit (R3): nothing was committed.
     pub refused: bool,
+    /// All of its stretch was walked before: its records were passed over.
+    pub duplicate: bool,
 }
 
 impl<const N: usize> Map<'_, N> {
@@ -244,30 +246,36 @@ impl<const N: usize> Map<'_, N> {
     pub fn on_delta(&mut self, envelope: &Envelope, packet: &Delta<'_>) -> DeltaOutcome {
         let from = envelope.slot;
         let fixed = packet.fixed;
-        let (theirs, listed) = (packet.version.to_vector::<N>(), packet.version.slots());
         let flags = fixed.flags.get();
         self.stats.deltas += 1;
         self.state.floor = self.state.floor.max(fixed.floor.get());
-        self.peer_versions[from.index()].join_in(listed, &theirs);
+        let known = &mut self.peer_versions[from.index()];
+        packet.version.iter().for_each(|(slot, counter)| known.raise(slot, counter));
         let last = flags & DeltaFixed::LAST != 0;
-        // The published rule asks what happened before the sender's version, all of it.
-        let published = self.broken(Tooth::PublishedOrder).then(|| self.peer_versions[from.index()]);
-        if !self.merge_all(&packet.records, published.as_ref().unwrap_or(&theirs)) {
-            return DeltaOutcome { refused: true, last, ..DeltaOutcome::default() };
-        }
-        if self.broken(Tooth::CommitEveryPacket) {
-            self.join_version(&self.peer_versions[from.index()].clone(), SlotSet::first(N));
-        }
         let origin = match flags & (DeltaFixed::FROM_SCAN | DeltaFixed::FROM_BASE) {
             0 => Origin::Cursor,
             DeltaFixed::FROM_BASE => Origin::Base,
             _ => Origin::Scan,
         };
         let (start, to, head) = (fixed.from.get(), fixed.to.get(), fixed.head.get());
+        let stretch = Stretch { origin, from: start, to, head };
+        let walked = (start, if self.broken(Tooth::DuplicateByStart) { start } else { to });
+        let duplicate = self.state.peers[from.index()].session.has_walked(walked);
+        if duplicate {
+            // A duplicate leaves here: each of its records is held, or was replaced where it came from.
+            self.stats.records_received += packet.records.len() as u64;
+            self.stats.records_covered += packet.records.len() as u64;
+        } else if !self.merge_all(&packet.records, from) {
+            return DeltaOutcome { refused: true, last, ..DeltaOutcome::default() };
+        }
+        if self.broken(Tooth::CommitEveryPacket) {
+            let theirs = self.peer_versions[from.index()];
+            self.join_version(SlotSet::first(N).iter().map(|slot| (slot, theirs.get(slot))));
+        }
         let (ordered, scan_is_whole) = (self.broken(Tooth::HeadOrder), self.broken(Tooth::ScanIsWhole));
         let peer = &mut self.state.peers[from.index()];
         let newest_before = peer.session.newest_head;
-        let advance = peer.session.advance(Stretch { origin, from: start, to, head });
+        let advance = peer.session.advance(stretch);
         if scan_is_whole {
             peer.session.low = 0;
         }
@@ -279,19 +287,24 @@ impl<const N: usize> Map<'_, N> {
             peer.committed = true;
             peer.counted |= envelope.flags & flag::CAUGHT_UP != 0;
             self.stats.commits += 1;
-            self.join_version(&theirs, listed);
+            self.join_version(packet.version.iter());
             self.try_start();
         } else if !advance.progress {
             self.stats.deltas_out_of_order += 1;
         }
-        DeltaOutcome { progress: advance.progress, committed, last, gap, refused: false }
+        DeltaOutcome { progress: advance.progress, committed, last, gap, refused: false, duplicate }
     }
 
-    /// Accounts for everything that `theirs`, zero but in the slots `listed`, does: R6 must hold for it already.
-    fn join_version(&mut self, theirs: &VersionVector<N>, listed: SlotSet) {
-        self.witness_own(theirs.get(self.state.slot));
-        self.state.version.join_in(listed, theirs);
-        self.state.held.join_in(listed, theirs);
-        self.state.held_next.join_in(listed, theirs);
+    /// Accounts for everything up to these counters: R6 must hold for it already.
+    fn join_version(&mut self, theirs: impl Iterator<Item = (Slot, u64)> + Clone) {
+        let me = self.state.slot;
+        if let Some((_, counter)) = theirs.clone().find(|&(slot, _)| slot == me) {
+            self.witness_own(counter);
+        }
+        for (slot, counter) in theirs {
+            self.state.version.raise(slot, counter);
+            self.state.held.raise(slot, counter);
+            self.state.held_next.raise(slot, counter);
+        }
     }
 }

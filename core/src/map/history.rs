@@ -8,7 +8,7 @@ use super::peer::HistoryServe;
 use super::stats::Cause;
 use super::write::Merged;
 use super::{Map, Phase};
-use crate::clock::{Dot, VersionVector};
+use crate::clock::Dot;
 use crate::id::{Slot, SlotSet};
 use crate::limits::REPAIR_SCAN_MAX;
 use crate::wire::{
@@ -128,7 +128,7 @@ impl<const N: usize> Map<'_, N> {
         }
         let mut learned = false;
         for record in packet.records.iter() {
-            if self.merge(&record, &VersionVector::new()) == Merged::Applied {
+            if self.merge(&record, None) == Merged::Applied {
                 self.stats.count_mend(Cause::StartedUnmet);
                 learned = true;
             }

@@ -9,38 +9,36 @@ use super::Map;
 use super::layout::SLOT_WORDS;
 use super::table::{Packed, next_writer, writer};
 use super::write::Merged;
-use crate::clock::VersionVector;
-use crate::limits::{MERGE_BATCH, RECORD_OVERHEAD, VALUE_DEFAULT};
-use crate::wire::{RecordRef, Records};
-
-/// Bytes of a record whose value has the default length.
-const RECORD_DEFAULT: usize = RECORD_OVERHEAD + VALUE_DEFAULT;
+use crate::id::Slot;
+use crate::limits::MERGE_BATCH;
+use crate::wire::{RECORD_DEFAULT, RecordRef, Records};
 
 /// A record between the steps of its lookup.
 #[derive(Clone, Copy, Default)]
 struct Pending {
-    mix: u64,
     /// The bucket that the lookup begins with, and then the position where the record may be.
     at: u32,
+    /// The low bits of the key's mix: those that buckets tell.
+    mix: u16,
     /// Its number in the batch.
-    n: u32,
+    n: u16,
 }
 
 impl<const N: usize> Map<'_, N> {
-    /// Merges the records of a packet, skipping those that the version covers (R6). `sender` is what its sender accounts
-    /// for. Returns false when one was refused.
-    pub(super) fn merge_all(&mut self, records: &Records<'_>, sender: &VersionVector<N>) -> bool {
+    /// Merges the records of a packet, skipping those that the version covers (R6). `from` sent it. Returns false when one
+    /// was refused.
+    pub(super) fn merge_all(&mut self, records: &Records<'_>, from: Slot) -> bool {
         let (mut applied, mut refused) = (0, 0);
         self.stats.records_received += records.len() as u64;
         let record_len = records.record_len();
         for batch in records.batches(MERGE_BATCH) {
             // Of one length the compiler knows strides and bounds.
             let merged = match record_len {
-                RECORD_DEFAULT => self.merge_batch(batch.as_chunks::<RECORD_DEFAULT>().0, sender),
+                RECORD_DEFAULT => self.merge_batch(batch.as_chunks::<RECORD_DEFAULT>().0, from),
                 _ => {
                     let mut records = [&[][..]; MERGE_BATCH];
                     records.iter_mut().zip(batch.chunks_exact(record_len)).for_each(|(to, from)| *to = from);
-                    self.merge_batch(&records[..batch.len() / record_len], sender)
+                    self.merge_batch(&records[..batch.len() / record_len], from)
                 }
             };
             applied += merged.applied;
@@ -54,7 +52,7 @@ impl<const N: usize> Map<'_, N> {
 
     /// Merges so many records at most as are looked up together, in their order.
     #[inline(always)]
-    fn merge_batch<R: AsRef<[u8]>>(&mut self, records: &[R], sender: &VersionVector<N>) -> Batch {
+    fn merge_batch<R: AsRef<[u8]>>(&mut self, records: &[R], from: Slot) -> Batch {
         let mut pending = [Pending::default(); MERGE_BATCH];
         let new = self.begin_lookups(records, &mut pending);
         self.stats.records_covered += (records.len() - new) as u64;
@@ -71,7 +69,7 @@ impl<const N: usize> Map<'_, N> {
             if done == new {
                 return merged;
             }
-            match self.merge_other(records[pending[done].n as usize].as_ref(), sender) {
+            match self.merge_other(records[pending[done].n as usize].as_ref(), from) {
                 Merged::Applied => merged.applied += 1,
                 Merged::Kept => {}
                 Merged::Refused => merged.refused += 1,
@@ -83,8 +81,8 @@ impl<const N: usize> Map<'_, N> {
     /// Merges one that is not overwritten. Looked up anew: a key that was absent may have been inserted by a record before
     /// it.
     #[inline(never)]
-    fn merge_other(&mut self, record: &[u8], sender: &VersionVector<N>) -> Merged {
-        self.merge(&RecordRef::new(record), sender)
+    fn merge_other(&mut self, record: &[u8], from: Slot) -> Merged {
+        self.merge(&RecordRef::new(record), Some(from))
     }
 
     /// Finds the records that the version does not cover (R6), and brings their buckets into the cache. Returns how many
@@ -99,7 +97,7 @@ impl<const N: usize> Map<'_, N> {
                 let mix = record.key().mix();
                 let at = self.table.home(mix);
                 self.table.touch_home(at);
-                pending[new % MERGE_BATCH] = Pending { mix, at, n: n as u32 };
+                pending[new % MERGE_BATCH] = Pending { at, mix: mix as u16, n: n as u16 };
                 new += 1;
             }
         }
@@ -111,7 +109,7 @@ impl<const N: usize> Map<'_, N> {
     fn guess_all(&self, pending: &mut [Pending]) {
         let table = &self.table;
         for pending in pending {
-            pending.at = table.guess_in(pending.at, pending.mix);
+            pending.at = table.guess_from(pending.at, pending.mix);
             table.touch_slot(pending.at);
         }
     }

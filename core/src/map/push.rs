@@ -4,7 +4,6 @@ use heapless::Deque;
 
 use super::table::Position;
 use super::{Map, Phase};
-use crate::clock::VersionVector;
 use crate::id::Slot;
 use crate::limits::FRESH;
 use crate::teeth::Tooth;
@@ -162,9 +161,7 @@ impl<const N: usize> Map<'_, N> {
         }
         self.state.floor = self.state.floor.max(packet.fixed.floor.get());
         self.peer_versions[from.index()].raise(from, to);
-        let mut theirs = VersionVector::new();
-        theirs.raise(from, to);
-        let room = self.merge_all(&packet.records, &theirs);
+        let room = self.merge_all(&packet.records, from);
         let known = self.state.version.get(from);
         let gap = known < start;
         if gap {

@@ -15,7 +15,7 @@ use super::order::compare;
 use super::stats::Cause;
 use super::table::Position;
 use super::write::{Merged, mark_of, words_of};
-use crate::clock::{Dot, VersionVector};
+use crate::clock::Dot;
 use crate::id::{Key, Slot};
 use crate::limits::{REPAIR_SCAN_MAX, SLOTS_MAX, VALUE_MAX};
 use crate::time::{Duration, Instant};
@@ -304,7 +304,7 @@ impl<'a, const N: usize> Map<'a, N> {
             }
             return;
         }
-        if self.merge(record, &VersionVector::new()) == Merged::Applied {
+        if self.merge(record, None) == Merged::Applied {
             if covered {
                 let cause = self.cause_of(record.dot());
                 self.stats.count_mend(cause);
@@ -399,7 +399,7 @@ impl<'a, const N: usize> Map<'a, N> {
         let mix = key.mix();
         let Some(at) = self.table.find(key, mix) else {
             if !self.state.version.covers(record.dot()) {
-                self.merge(record, &VersionVector::new());
+                self.merge(record, None);
                 return;
             }
             let Some(term) = self.state.floor.max(record.term()).checked_add(1) else {
@@ -410,7 +410,7 @@ impl<'a, const N: usize> Map<'a, N> {
             }
             return;
         };
-        self.merge(record, &VersionVector::new());
+        self.merge(record, None);
         if self.table.mark(at).is_some_and(|mark| !mark.tombstone) {
             let value = self.copy_value(at);
             if self.write_own(key, mix, Some(at), Some(words_of(&value))).is_ok() {

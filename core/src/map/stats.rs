@@ -25,7 +25,8 @@ pub struct MapStats {
     pub records_received: u64,
     /// Records that changed the table, repair not counted.
     pub records_applied: u64,
-    /// Records skipped because the version covers them (R6).
+    /// Records skipped because the version covers them (R6), or because their stretch of the sender's log was walked
+    /// before (R5).
     pub records_covered: u64,
     /// Records that lost against what the table held (R1).
     pub records_superseded: u64,

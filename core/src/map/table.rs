@@ -353,11 +353,11 @@ impl<'a> Table<'a> {
         self.index.touch(home as usize);
     }
 
-    /// Returns the position that the [home](Self::home) of `mix` tells of a key with this mix at the first look, without one
-    /// at the record; one beyond every table when it tells of none.
+    /// Returns the first position that the index tells of a key with this mix and [home](Self::home), without a look at the
+    /// record; one beyond every table when it tells of none. Of the mix the low 16 bits are enough.
     #[inline]
-    pub fn guess_in(&self, home: u32, mix: u64) -> Position {
-        self.index.guess_in(home as usize, mix)
+    pub fn guess_from(&self, home: u32, mix: u16) -> Position {
+        self.index.guess_from(home as usize, u64::from(mix))
     }
 
     /// Returns what the index tells of a key with this mix at the first look, without one at the record.

@@ -7,7 +7,7 @@ use super::event::Event;
 use super::order::compare;
 use super::table::{Entry, Mark, Packed, Position, Stamp, Words, writer};
 use super::{Map, Phase};
-use crate::clock::{Dot, VersionVector};
+use crate::clock::Dot;
 use crate::id::{Key, Slot};
 use crate::limits::{RESERVE_DIVISOR, VALUE_MAX};
 use crate::teeth::Tooth;
@@ -242,8 +242,9 @@ impl<'a, const N: usize> Map<'a, N> {
         }
     }
 
-    /// Merges one record whether the version covers it or not (R1). `sender` is what its sender accounts for.
-    pub(super) fn merge(&mut self, record: &RecordRef<'_>, sender: &VersionVector<N>) -> Merged {
+    /// Merges one record whether the version covers it or not (R1), of a packet that `sender` made of its change log or of
+    /// its own writes.
+    pub(super) fn merge(&mut self, record: &RecordRef<'_>, sender: Option<Slot>) -> Merged {
         let key = record.key();
         let mix = key.mix();
         self.merge_at(self.table.find_entry(key, mix), mix, record, sender)
@@ -256,7 +257,7 @@ impl<'a, const N: usize> Map<'a, N> {
         found: Option<Entry<'a>>,
         mix: u64,
         record: &RecordRef<'_>,
-        sender: &VersionVector<N>,
+        sender: Option<Slot>,
     ) -> Merged {
         let (key, mark) = (record.key(), mark_of(record));
         let me = self.state.slot;
@@ -321,10 +322,10 @@ impl<'a, const N: usize> Map<'a, N> {
         key: Key,
         new: (&Mark, &RecordRef<'_>),
         old: (&Mark, &Entry<'_>),
-        sender: &VersionVector<N>,
+        sender: Option<Slot>,
     ) -> Ordering {
         if self.broken(Tooth::PublishedOrder) && new.0.dot.slot != old.0.dot.slot {
-            if sender.covers(old.0.dot) {
+            if sender.is_some_and(|sender| self.peer_versions[sender.index()].covers(old.0.dot)) {
                 return Ordering::Greater;
             }
             let (a, b) = (new.0.dot.slot, old.0.dot.slot);

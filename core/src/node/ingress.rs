@@ -33,22 +33,24 @@ impl<const N: usize> Node<'_, N> {
         if self.auth.is_some() {
             return self.take_authenticated(from, packet);
         }
-        let checked = wire::parse_with_members(packet, self.config.cluster, &self.config.shape, N)?;
-        self.take_checked(from, checked, None)
+        let (envelope, body, members) =
+            wire::parse_with_members(packet, self.config.cluster, &self.config.shape, N)?;
+        self.take_checked(from, &envelope, &body, members, None)
     }
 
     /// Takes a packet, checked by its checksum or by a key, to its handler.
     fn take_checked(
         &mut self,
         from: Address,
-        checked: (Envelope, Body<'_>, Members<'_>),
+        envelope: &Envelope,
+        body: &Body<'_>,
+        members: Members<'_>,
         sealed: Option<&Sealed<'_>>,
     ) -> Result<(), Reject> {
-        let (envelope, body, members) = checked;
         let known = self.map.life_of(envelope.slot);
-        if let Err(reason) = self.map.admit(&envelope) {
+        if let Err(reason) = self.map.admit(envelope) {
             if matches!(reason, Reject::OldLife | Reject::SlotConflict) {
-                self.notice(from, &envelope);
+                self.notice(from, envelope);
             }
             return Err(reason);
         }
@@ -63,8 +65,8 @@ impl<const N: usize> Node<'_, N> {
         }
         // Where a packet came from is a hint: the best there is until the members tell.
         self.addresses[envelope.slot.index()] = from;
-        self.hear_member(&envelope, from);
-        let outcome = self.dispatch(&envelope, &body);
+        self.hear_member(envelope, from);
+        let outcome = self.dispatch(envelope, body);
         if outcome.is_ok() {
             self.learn_members(envelope.slot, members);
         }
@@ -131,8 +133,8 @@ impl<const N: usize> Node<'_, N> {
             }
             return Err(Reject::Unproved);
         }
-        let checked = wire::parse_behind(sealed.header, body, &self.config.shape, N)?;
-        self.take_checked(from, checked, Some(sealed))
+        let (envelope, body, members) = wire::parse_behind(sealed.header, body, &self.config.shape, N)?;
+        self.take_checked(from, &envelope, &body, members, Some(sealed))
     }
 
     fn dispatch(&mut self, envelope: &Envelope, body: &Body<'_>) -> Result<(), Reject> {

@@ -322,15 +322,13 @@ impl From<&Probe> for ProbeFixed {
 
 impl<'p> Body<'p> {
     /// Checks a body of `kind`.
+    #[inline(always)]
     pub(super) fn parse(kind: Kind, bytes: &'p [u8], shape: &Shape, slots: usize) -> Result<Self, Reject> {
-        let list = |map: &MapShape, rest| -> Result<Records<'p>, Reject> {
-            Records::parse(rest, usize::from(map.count.get()), shape, slots)
-        };
         match kind {
             Kind::Version => {
                 let (fixed, rest) = split::<VersionFixed>(bytes)?;
                 fixed.shape.check(shape)?;
-                let (version, _) = Sparse::parse(rest, slots)?;
+                let version = Sparse::parse(rest, slots)?;
                 Ok(Self::Version(Version { fixed, version }))
             }
             Kind::Delta => {
@@ -341,8 +339,8 @@ impl<'p> Body<'p> {
                 if from > to || to > head || complete && to != head {
                     return Err(Reject::Field);
                 }
-                let records = list(&fixed.shape, rest)?;
-                let (version, _) = Sparse::parse(&rest[records.len() * shape.record_len()..], slots)?;
+                let records = records(&fixed.shape, rest, shape, slots)?;
+                let version = Sparse::parse(&rest[records.len() * shape.record_len()..], slots)?;
                 Ok(Self::Delta(Delta { fixed, records, version }))
             }
             Kind::Push => {
@@ -351,7 +349,7 @@ impl<'p> Body<'p> {
                 if fixed.from.get() > fixed.to.get() {
                     return Err(Reject::Field);
                 }
-                Ok(Self::Push(Push { fixed, records: list(&fixed.shape, rest)? }))
+                Ok(Self::Push(Push { fixed, records: records(&fixed.shape, rest, shape, slots)? }))
             }
             Kind::Digest => {
                 let (fixed, rest) = split::<DigestFixed>(bytes)?;
@@ -369,7 +367,7 @@ impl<'p> Body<'p> {
                 let (fixed, rest) = split::<RepairFixed>(bytes)?;
                 fixed.shape.check(shape)?;
                 let (from, to) = (fixed.from.get(), fixed.to.get());
-                let records = list(&fixed.shape, rest)?;
+                let records = records(&fixed.shape, rest, shape, slots)?;
                 let inside =
                     records.iter().all(|r| (from..=to).contains(&r.key().mix()) && !r.is_tombstone());
                 if from > to || !inside && fixed.flags.get() & RepairFixed::BACK == 0 {
@@ -380,7 +378,7 @@ impl<'p> Body<'p> {
             Kind::Report => {
                 let (fixed, rest) = split::<MapShape>(bytes)?;
                 fixed.check(shape)?;
-                let records = list(fixed, rest)?;
+                let records = records(fixed, rest, shape, slots)?;
                 if records.iter().any(|record| record.is_tombstone()) {
                     return Err(Reject::Field);
                 }
@@ -394,7 +392,10 @@ impl<'p> Body<'p> {
             Kind::HistoryAnswer => {
                 let (fixed, rest) = split::<HistoryAnswerFixed>(bytes)?;
                 fixed.shape.check(shape)?;
-                Ok(Self::HistoryAnswer(HistoryAnswer { fixed, records: list(&fixed.shape, rest)? }))
+                Ok(Self::HistoryAnswer(HistoryAnswer {
+                    fixed,
+                    records: records(&fixed.shape, rest, shape, slots)?,
+                }))
             }
             Kind::Ping => Ok(Self::Ping(Probe::parse(bytes, slots)?)),
             Kind::PingReq => Ok(Self::PingReq(Probe::parse(bytes, slots)?)),
@@ -421,6 +422,7 @@ impl MapShape {
         }
     }
 
+    #[inline]
     fn check(&self, shape: &Shape) -> Result<(), Reject> {
         if self.schema.get() != shape.schema {
             return Err(Reject::Schema);
@@ -432,6 +434,12 @@ impl MapShape {
     }
 }
 
+#[inline(always)]
+fn records<'p>(map: &MapShape, bytes: &'p [u8], shape: &Shape, slots: usize) -> Result<Records<'p>, Reject> {
+    Records::parse(bytes, usize::from(map.count.get()), shape, slots)
+}
+
+#[inline(always)]
 fn split<T: FromBytes + KnownLayout + Immutable + Unaligned>(bytes: &[u8]) -> Result<(&T, &[u8]), Reject> {
     T::ref_from_prefix(bytes).map_err(|_| Reject::Length)
 }

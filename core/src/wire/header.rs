@@ -210,6 +210,7 @@ impl<'p> Sealed<'p> {
 
 impl Header {
     /// Checks a packet's header and checksum; returns it with the body that it states.
+    #[inline(always)]
     pub(super) fn parse(bytes: &[u8], cluster: u64, slots: usize) -> Result<(&Self, &[u8]), Reject> {
         let (header, packet) = Self::outline(bytes, cluster)?;
         if header.key_id != 0 {
@@ -223,7 +224,7 @@ impl Header {
     }
 
     /// Checks what says whether the rest is to be looked at; returns the header and the packet that it states.
-    #[inline]
+    #[inline(always)]
     fn outline(bytes: &[u8], cluster: u64) -> Result<(&Self, &[u8]), Reject> {
         let (header, _) = Self::ref_from_prefix(bytes).map_err(|_| Reject::Truncated)?;
         if header.version >> 4 != VERSION >> 4 {
@@ -249,6 +250,7 @@ impl Header {
     }
 
     /// Returns what a checked header says.
+    #[inline]
     pub(super) fn envelope(&self) -> Envelope {
         Envelope {
             kind: Kind::from_byte(self.kind).unwrap_or(Kind::Version),
@@ -327,10 +329,10 @@ fn write(packet: &mut [u8], envelope: &Envelope, cluster: u64, number: u64, memb
 
 /// CRC-32 of a packet without its own field, bytes 4 to 8.
 fn checksum(packet: &[u8]) -> u32 {
-    let word = |at: usize| u32::from_le_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
+    let words = u64::from_le_bytes(*packet.first_chunk().expect("a packet has a header"));
     // A CRC goes on with its inverse added to the next four bytes. With this one that leaves of the field the inverse of
     // the first four bytes, which is what a packet without the field begins with.
-    crc32::continued(word(0) ^ word(4), &packet[4..])
+    crc32::continued(words as u32 ^ (words >> 32) as u32, &packet[4..])
 }
 
 #[cfg(test)]

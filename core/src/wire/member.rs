@@ -46,6 +46,7 @@ pub struct Members<'p>(&'p [MemberEntry]);
 
 impl<'p> Members<'p> {
     /// Splits `count` entries off the end of `body` and checks them.
+    #[inline]
     pub(super) fn split(body: &'p [u8], count: usize, slots: usize) -> Result<(&'p [u8], Self), Reject> {
         let (body, entries) =
             <[MemberEntry]>::ref_from_suffix_with_elems(body, count).map_err(|_| Reject::Length)?;

@@ -24,6 +24,7 @@ pub use header::{
     Envelope, HEAD, HEADER, Header, Kind, MAC, NOBODY, Sealed, VERSION, flag, numbered, seal, seal_with_key,
 };
 pub use member::{MEMBER, MemberEntry, Members};
+pub(crate) use record::RECORD_DEFAULT;
 pub use record::{RecordRef, Records, Shape, TOMBSTONE};
 pub use reject::Reject;
 pub use sparse::Sparse;
@@ -55,6 +56,9 @@ pub fn parse<'p>(
 ///
 /// # Errors
 /// The first reason found to reject the packet; nothing has been changed.
+// Inlined, as all that returns a whole body is: each return would copy it, by words that are not those it was written by,
+// and such a load waits until all of the stores before it are done.
+#[inline(always)]
 pub fn parse_with_members<'p>(
     bytes: &'p [u8],
     cluster: u64,
@@ -69,6 +73,7 @@ pub fn parse_with_members<'p>(
 ///
 /// # Errors
 /// The first reason found to reject the packet; nothing has been changed.
+#[inline(always)]
 pub fn parse_behind<'p>(
     header: &Header,
     body: &'p [u8],

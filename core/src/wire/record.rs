@@ -3,7 +3,7 @@
 use super::Reject;
 use crate::clock::Dot;
 use crate::id::{Key, Slot};
-use crate::limits::{RECORD_OVERHEAD, VALUE_MAX};
+use crate::limits::{RECORD_OVERHEAD, VALUE_DEFAULT, VALUE_MAX};
 
 /// Bit of a record's flags: the write was a delete, and the value is zero.
 pub const TOMBSTONE: u8 = 1;
@@ -43,6 +43,9 @@ pub struct RecordRef<'p> {
     head: &'p [[u8; 8]; HEAD_WORDS],
     value: &'p [[u8; 8]],
 }
+
+/// Bytes of a record whose value has the default length.
+pub(crate) const RECORD_DEFAULT: usize = RECORD_OVERHEAD + VALUE_DEFAULT;
 
 /// Words of a record before its value.
 const HEAD_WORDS: usize = RECORD_OVERHEAD / 8;
@@ -116,22 +119,23 @@ impl<'p> RecordRef<'p> {
         u64::from_le_bytes(if index < HEAD_WORDS { self.head[index] } else { self.value[index - HEAD_WORDS] })
     }
 
-    fn is_valid(&self, shape: &Shape, slots: usize) -> bool {
+    /// `used` is the bits of the value's last word that are a value; zero for all of them.
+    #[inline(always)]
+    fn is_valid(&self, used: u32, slots: u64) -> bool {
         let [counter, meta] = self.mark_words();
-        let (slot, rest) = (self.head[3][4], meta >> 40);
+        // Slot, flags and reserved bytes as one number: where there is a value, that of the slot.
+        let slot = meta >> 32;
+        let is_value = || slot < slots && (used == 0 || self.is_padded(used));
         // Of the flags and the reserved bytes only one bit may be set, and then there is no value.
-        let is_head_valid = usize::from(slot) < slots
-            && counter != 0
-            && meta as u32 != 0
-            && (rest == 0 || rest == u64::from(TOMBSTONE) && self.value.iter().all(|word| *word == [0; 8]));
-        is_head_valid && self.is_padded(shape)
+        let is_tombstone =
+            || slot ^ u64::from(TOMBSTONE) << 8 < slots && self.value.iter().all(|word| *word == [0; 8]);
+        counter != 0 && meta as u32 != 0 && (is_value() || is_tombstone())
     }
 
     /// Whether the last word of the value is zero where it is no value.
     #[inline]
-    fn is_padded(&self, shape: &Shape) -> bool {
-        let used = u32::from(shape.value_len % 8) * 8;
-        used == 0 || self.value.last().is_none_or(|word| u64::from_le_bytes(*word) >> used == 0)
+    fn is_padded(&self, used: u32) -> bool {
+        self.value.last().is_none_or(|word| u64::from_le_bytes(*word) >> used == 0)
     }
 }
 
@@ -145,14 +149,23 @@ pub struct Records<'p> {
 
 impl<'p> Records<'p> {
     /// Checks that `bytes` starts with `count` records, each in range.
+    #[inline(always)]
     pub(super) fn parse(bytes: &'p [u8], count: usize, shape: &Shape, slots: usize) -> Result<Self, Reject> {
         let record_len = shape.record_len();
         let bytes = bytes.get(..count * record_len).ok_or(Reject::Length)?;
         let records = Self { bytes, record_len, count };
-        if records.iter().all(|record| record.is_valid(shape, slots)) {
-            Ok(records)
+        if records.are_valid(shape, slots) { Ok(records) } else { Err(Reject::Record) }
+    }
+
+    #[inline(never)]
+    fn are_valid(&self, shape: &Shape, slots: usize) -> bool {
+        let (used, slots) = (u32::from(shape.value_len % 8) * 8, slots as u64);
+        // Of one length the compiler knows strides and bounds.
+        if self.record_len == RECORD_DEFAULT && used == 0 {
+            let (records, _) = self.bytes.as_chunks::<RECORD_DEFAULT>();
+            records.iter().all(|record| RecordRef::new(record).is_valid(0, slots))
         } else {
-            Err(Reject::Record)
+            self.iter().all(|record| record.is_valid(used, slots))
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Reject, Writer};
 use crate::clock::VersionVector;
-use crate::id::SlotSet;
+use crate::id::{Slot, SlotSet};
 
 /// A checked version vector inside a packet.
 ///
@@ -15,28 +15,31 @@ pub struct Sparse<'p> {
 }
 
 impl<'p> Sparse<'p> {
-    /// Checks the vector that `bytes` starts with; returns it and the rest.
-    pub(super) fn parse(bytes: &'p [u8], slots: usize) -> Result<(Self, &'p [u8]), Reject> {
+    /// Checks the vector that `bytes` starts with.
+    #[inline(always)]
+    pub(super) fn parse(bytes: &'p [u8], slots: usize) -> Result<Self, Reject> {
         let (bitmap, rest) = bytes.split_first_chunk::<8>().ok_or(Reject::Length)?;
         let set = SlotSet::from_bits(u64::from_le_bytes(*bitmap));
         if !set.difference(SlotSet::first(slots)).is_empty() {
             return Err(Reject::Field);
         }
-        let (counters, rest) = rest.split_at_checked(8 * set.len()).ok_or(Reject::Length)?;
-        Ok((Self { slots: set, counters }, rest))
+        let counters = rest.get(..8 * set.len()).ok_or(Reject::Length)?;
+        Ok(Self { slots: set, counters })
     }
 
-    /// Returns the slots that are listed.
-    pub fn slots(self) -> SlotSet {
+    /// Iterates the slots that are listed, with their counters.
+    #[inline]
+    pub fn iter(self) -> impl Iterator<Item = (Slot, u64)> + Clone + use<'p> {
         self.slots
+            .iter()
+            .zip(self.counters.as_chunks().0)
+            .map(|(slot, bytes)| (slot, u64::from_le_bytes(*bytes)))
     }
 
     /// Returns the vector: zero for each slot not listed.
     pub fn to_vector<const N: usize>(self) -> VersionVector<N> {
         let mut vector = VersionVector::new();
-        for (slot, counter) in self.slots.iter().zip(self.counters.as_chunks::<8>().0) {
-            vector.raise(slot, u64::from_le_bytes(*counter));
-        }
+        self.iter().for_each(|(slot, counter)| vector.raise(slot, counter));
         vector
     }
 }

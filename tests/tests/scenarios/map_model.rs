@@ -33,11 +33,13 @@ fn remote(n: u8, counter: u64, term: u32, value: Option<[u8; 5]>) -> Record {
 fn take(map: &mut Map<'_, 2>, records: &[Record]) -> popmap_core::map::DeltaOutcome {
     let newest = records.iter().map(|record| record.dot.counter).max();
     let version: Vec<_> = newest.into_iter().map(|counter| Dot { slot: PEER, counter }).collect();
+    // Its log has an entry for each of its writes.
+    let head = newest.map_or(0, |counter| counter & u64::from(u32::MAX));
     let packet = Delta {
         from: PEER,
         life: PEER_LIFE,
         to_life: map.life().id,
-        range: (0, 9, 9),
+        range: (0, head, head),
         flags: DeltaFixed::FROM_BASE | DeltaFixed::COMPLETE,
         records,
         version: &version,

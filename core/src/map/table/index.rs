@@ -92,10 +92,26 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// Returns the first position in a bucket whose fingerprint matches `mix`, or [`NOWHERE`].
+    /// Returns the first position whose fingerprint matches `mix` from a bucket on, or [`NOWHERE`].
     #[inline]
-    pub fn guess_in(&self, at: usize, mix: u64) -> Position {
-        self.matching(self.bucket(at), mix).next().unwrap_or(NOWHERE)
+    pub fn guess_from(&self, at: usize, mix: u64) -> Position {
+        let bucket = self.bucket(at);
+        self.matching(bucket, mix).next().unwrap_or_else(|| self.guess_behind(at, mix))
+    }
+
+    /// The same in the buckets behind one that has no such fingerprint.
+    #[cold]
+    fn guess_behind(&self, mut at: usize, mix: u64) -> Position {
+        for _ in 1..self.buckets.len() {
+            if self.passed_by(at) == 0 {
+                break;
+            }
+            at = self.next(at);
+            if let Some(position) = self.matching(self.bucket(at), mix).next() {
+                return position;
+            }
+        }
+        NOWHERE
     }
 
     /// Returns what the home bucket tells of a key with this mix.

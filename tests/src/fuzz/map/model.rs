@@ -4,7 +4,7 @@
 //! - R2: a delete is a tombstone, which may leave once every peer has told, in its present life, of a version that covers
 //!   it, and was heard again a quarantine later; the floor is the greatest term of those that left anywhere.
 //! - R3: a new key of ours leaves an eighth of the room; what does not fit keeps the version where it is.
-//! - R6: a record that the version covers is skipped.
+//! - R6: a record that the version covers is skipped, and so are those of a stretch of the log that was told before (R5).
 //! - R7: a record ahead of every live version whose author is dead is written anew by its key's owner.
 
 use std::cmp::Ordering;
@@ -33,6 +33,8 @@ pub struct Peer {
     heard: Instant,
     /// The versions that it told of in this life, each joined with those before it.
     told: Vec<(Instant, [u64; N])>,
+    /// The stretches of its log in this life whose records were all merged.
+    walked: Vec<(u64, u64)>,
 }
 
 impl Peer {
@@ -40,6 +42,17 @@ impl Peer {
     fn covered_at(&self, dot: Dot) -> Option<Instant> {
         let told = self.told.iter().find(|(_, told)| told[dot.slot.index()] >= dot.counter);
         told.map(|(when, _)| *when)
+    }
+
+    /// Whether each position of a stretch was in one that was merged.
+    fn has_told_all_of(&self, (from, to): (u64, u64)) -> bool {
+        let mut reached = from;
+        while reached < to {
+            let further = self.walked.iter().filter(|&&(from, to)| from <= reached && reached < to);
+            let Some(&(_, end)) = further.max_by_key(|stretch| stretch.1) else { return false };
+            reached = end;
+        }
+        true
     }
 }
 
@@ -78,6 +91,7 @@ impl Model {
             newest_head: 0,
             heard: Instant::ZERO,
             told: Vec::new(),
+            walked: Vec::new(),
         };
         Self {
             table: [None; KEYS],
@@ -98,8 +112,9 @@ impl Model {
         let fresh = Self::new(capacity);
         let memory = std::mem::replace(self, fresh);
         for (peer, old) in self.peers.iter_mut().zip(memory.peers) {
-            peer.told = old.told;
+            (peer.told, peer.walked) = (old.told, old.walked);
             peer.told.clear();
+            peer.walked.clear();
         }
         self.events = memory.events;
         self.events.clear();
@@ -192,6 +207,7 @@ impl Model {
         let peer = &mut self.peers[peer.index()];
         (peer.is_known, peer.newest_head) = (false, 0);
         peer.told.clear();
+        peer.walked.clear();
     }
 
     /// A peer told of what it accounts for.
@@ -216,14 +232,25 @@ impl Model {
     pub fn delta(
         &mut self,
         from: Slot,
+        stretch: (u64, u64),
         version: &[u64; N],
         floor: u32,
         batch: &Batch,
         outcome: &DeltaOutcome,
     ) {
         self.told(from, version, floor);
-        let fits = self.merge(batch);
+        let fits = if outcome.duplicate {
+            assert!(self.peers[from.index()].has_told_all_of(stretch), "{stretch:?} is new");
+            self.stats.received += batch.records().len() as u64;
+            self.stats.covered += batch.records().len() as u64;
+            true
+        } else {
+            self.merge(batch)
+        };
         assert_eq!(outcome.refused, !fits);
+        if fits {
+            self.peers[from.index()].walked.push(stretch);
+        }
         if outcome.committed {
             assert!(fits, "what did not fit is not accounted for");
             self.version = std::array::from_fn(|slot| self.version[slot].max(version[slot]));

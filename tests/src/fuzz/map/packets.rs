@@ -144,7 +144,7 @@ impl World<'_, '_> {
         self.put_version(version);
         let outcome = self.deliver(from).expect("a delta");
         let must_commit = base && complete && head >= seen;
-        self.model.delta(from, &version, floor, &batch, &outcome);
+        self.model.delta(from, (start, to), &version, floor, &batch, &outcome);
         assert!(complete || !outcome.committed);
         assert!(outcome.committed || outcome.refused || !must_commit, "whole, and from a base");
         if !outcome.refused {

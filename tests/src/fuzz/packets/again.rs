@@ -164,12 +164,17 @@ fn records<'b>(bytes: &'b [u8], fixed: usize, records: &Records<'_>, shape: &Sha
 }
 
 fn sparse(bytes: &[u8], version: Sparse<'_>) {
-    assert_eq!(version.slots().bits(), number::<8>(bytes, 0));
+    let bitmap = number::<8>(bytes, 0);
     let vector = version.to_vector::<64>();
-    let mut at = 8;
+    let (mut listed, mut at) = (version.iter(), 8);
     for slot in (0..64).map(Slot::at) {
-        let listed = version.slots().contains(slot);
-        assert_eq!(vector.get(slot), if listed { number::<8>(bytes, at) } else { 0 });
-        at += 8 * usize::from(listed);
+        if bitmap >> slot.index() & 1 == 0 {
+            assert_eq!(vector.get(slot), 0);
+            continue;
+        }
+        let counter = number::<8>(bytes, at);
+        assert_eq!((vector.get(slot), listed.next()), (counter, Some((slot, counter))));
+        at += 8;
     }
+    assert_eq!(listed.next(), None);
 }
