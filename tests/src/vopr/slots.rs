@@ -79,11 +79,6 @@ impl Slots {
         })
     }
 
-    /// Whether the present life of `server` had met every configured server when it began to write.
-    pub fn has_met(&self, server: usize) -> bool {
-        self.latest(server).is_some_and(|span| span.met)
-    }
-
     /// Whether another life of its slot is greater than the present one of `server`.
     pub fn is_outlived(&self, server: usize) -> bool {
         let Some(mine) = self.latest(server) else { return false };
