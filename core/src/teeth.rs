@@ -37,6 +37,10 @@ teeth! {
     ForgottenTaken,
     /// R2: forgetting lowers the version.
     ForgetLowersVersion,
+    /// R2: a start that was forgotten raises its generation and goes on.
+    ForgottenStartStays,
+    /// R2: one that knows of somebody forgotten serves whoever has not seen its version.
+    ServedUnseen,
     /// R2: what left without a forgotten slot is not learned from others.
     ForgetUnbound,
     /// R2: it is learned by whoever holds older records, too, and nothing follows from that.

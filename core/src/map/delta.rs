@@ -111,7 +111,7 @@ impl<const N: usize> Map<'_, N> {
             || cursor != Some(self.log.head()) && !theirs.covers_all(&self.state.held);
         let owes_delta = unseen || flags & VersionFixed::FORCE != 0;
         let lacks = !self.state.version.covers_all(&theirs);
-        if owes_delta && !has_seen && self.has_forgotten() {
+        if owes_delta && !has_seen && self.has_forgotten() && !self.broken(Tooth::ServedUnseen) {
             // Of whose version it has not seen it cannot know whether that covers what is buried: it asks again.
             return VersionOutcome { owes_delta: false, lacks, tell: true };
         }

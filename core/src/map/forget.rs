@@ -200,6 +200,9 @@ impl<const N: usize> Map<'_, N> {
         if life.generation > generation || phase == Phase::Forgotten {
             return;
         }
+        if phase == Phase::Starting && self.broken(Tooth::ForgottenStartStays) {
+            return self.raise_generation(generation.saturating_add(1));
+        }
         if life.generation < generation {
             // A start that had lost its generation: the next one's is to be above (R4.1).
             self.raise_generation(generation);

@@ -79,6 +79,12 @@ impl Slots {
         })
     }
 
+    /// Whether a life is there in `slot` all of whose counters are above `counter`.
+    pub fn has_later(&self, slot: Slot, counter: u64) -> bool {
+        let is_later = |span: &Span| u64::from(span.life.generation) << 32 > counter;
+        self.spans.iter().any(|span| span.slot == slot && span.ended.is_none() && is_later(span))
+    }
+
     /// Whether another life of its slot is greater than the present one of `server`.
     pub fn is_outlived(&self, server: usize) -> bool {
         let Some(mine) = self.latest(server) else { return false };

@@ -2,11 +2,13 @@
 //! nothing of that comes back. Its next life catches up (R2).
 
 use popmap_core::limits::QUARANTINE;
-use popmap_core::time::Duration;
-use popmap_core::wire::Kind;
-use popmap_core::{Event, ForgetError, Phase, PutError, Reject, Slot, SlotSet};
+use popmap_core::map::Request;
+use popmap_core::time::{Duration, Instant};
+use popmap_core::wire::{Kind, LifeNotice};
+use popmap_core::{Event, ForgetError, Life, Lookup, Map, Phase, PutError, Reject, Slot, SlotSet};
 use popmap_io::memory::Faults;
 use popmap_tests::cluster::{Cluster, Restart, Storage};
+use popmap_tests::link;
 use popmap_tests::members::{join, losing};
 use popmap_tests::scenario::{SHAPE, assert_same_records, key, mends, rejected, total, value};
 
@@ -163,6 +165,101 @@ pub(crate) fn a_new_server_that_met_the_old_one_first_begins_again() {
     }
     pop.settle(Duration::from_secs(10));
     assert_nothing_came_back(&pop, ALL);
+}
+
+/// A server that had lost its generation, and starts in one that was forgotten.
+#[test]
+pub(crate) fn a_start_that_was_forgotten_is_over() {
+    let (slot, id) = (Slot::at(1), 77);
+    for (generation, over) in [(2, true), (5, true), (6, false)] {
+        let mut words = link::storage::<4>(16, &SHAPE);
+        let mut config = link::config(slot.index(), 4, 16, SHAPE);
+        (config.life, config.start_deadline) = (Life { generation, id }, Instant::NEVER);
+        let mut map = link::started::<4>(&mut words, &config);
+        map.on_life_notice(LifeNotice { slot, life: Life { generation: 5, id }, forgotten: true });
+        let mut told = Vec::new();
+        while let Some(event) = map.poll_event() {
+            told.push(event);
+        }
+        assert_eq!(map.phase() == Phase::Forgotten, over, "generation {generation}");
+        assert_eq!(told.contains(&Event::Forgotten { generation: 5 }), over);
+        // For a driver to save: the next life is above what was forgotten.
+        assert_eq!(map.life().generation, generation.max(5));
+        assert_eq!(told.contains(&Event::GenerationRaised { generation: 5 }), generation < 5);
+    }
+}
+
+const SMALL: usize = 400;
+
+/// `asker` asks `server` for one packet. Returns whether it was answered with records; else it is told the server's version.
+fn ask(server: &mut Map<'_, 4>, asker: &mut Map<'_, 4>) -> bool {
+    let mut frame = [0; SMALL];
+    let request = Request { force: true, window: 1, ..Request::default() };
+    let written = asker.write_version(server.slot(), &request, &mut frame);
+    link::deliver(server, link::sealed(&mut frame, written).unwrap()).unwrap();
+    let serves = server.owes_delta().contains(asker.slot());
+    let written = if serves {
+        server.write_delta(asker.slot(), &mut frame)
+    } else {
+        server.write_version(asker.slot(), &Request { reply: true, ..Request::default() }, &mut frame)
+    };
+    let outcome = link::deliver(asker, link::sealed(&mut frame, written).unwrap());
+    assert!(outcome.is_ok(), "{outcome:?}");
+    serves
+}
+
+/// It takes the first of several packets of a server that has buried nothing, then hears of another what is buried.
+#[test]
+pub(crate) fn a_start_sees_a_version_before_records() {
+    let mut words: [_; 4] = std::array::from_fn(|_| link::storage::<4>(100, &SHAPE));
+    let [one, two, old, new] = &mut words;
+    let config = |at| link::config(at, 4, 100, SHAPE);
+    let mut first = link::started::<4>(one, &config(0));
+    let mut second = link::started::<4>(two, &config(1));
+    let mut third = link::started::<4>(old, &config(2));
+    for map in [&mut first, &mut second, &mut third] {
+        map.hear_of(AWAY, 1);
+        map.set_live(HERE);
+        assert_eq!(map.forget(AWAY), Ok(1));
+    }
+    (0..KEYS).for_each(|n| drop(first.put(key(n), &value(n)).unwrap()));
+    second.put(key(KEYS), &value(1)).unwrap();
+    second.remove(key(KEYS)).unwrap();
+    let round = |maps: &mut [&mut Map<'_, 4>; 3]| {
+        for (to, from) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+            let [from, to] = maps.get_disjoint_mut([from, to]).unwrap();
+            ask(from, to);
+            link::pull_all(from, to, &mut [0; SMALL]);
+        }
+    };
+    let mut maps = [&mut first, &mut second, &mut third];
+    (0..2).for_each(|_| round(&mut maps));
+    second.sweep(usize::MAX);
+    let later = Instant::ZERO + QUARANTINE.times(2);
+    [&mut first, &mut second, &mut third].map(|map| map.advance(later));
+    round(&mut [&mut first, &mut second, &mut third]);
+    second.sweep(usize::MAX);
+    assert!(second.tombstones() == 0 && !second.buried().occupied().is_empty());
+    assert!(first.tombstones() == 1 && first.buried().occupied().is_empty());
+
+    let mut begins = config(2);
+    (begins.life, begins.start_deadline) = (Life { generation: 2, id: 7 }, Instant::NEVER);
+    let mut map = link::started::<4>(new, &begins);
+    map.set_live(HERE);
+    map.advance(later);
+    for server in [&mut first, &mut second] {
+        // Told of its life, then of its version, then records.
+        let asked = (1..4).find(|_| ask(server, &mut map)).expect("it is served");
+        println!("{} served it when it had asked {asked} times", server.slot());
+    }
+    assert_eq!(map.phase(), Phase::Starting, "it has all that it needs and took nothing that it must not");
+    for server in [&mut first, &mut second] {
+        link::pull_all(server, &mut map, &mut [0; SMALL]);
+    }
+    assert_eq!(map.phase(), Phase::Active { expired: false });
+    let mut found = value(0);
+    assert!(matches!(map.reader().get(key(1), &mut found), Lookup::Found(_)));
+    assert!(!matches!(map.reader().get(key(KEYS), &mut found), Lookup::Found(_)));
 }
 
 #[test]

@@ -44,6 +44,8 @@ fn catch(tooth: Tooth) -> Catch {
         Tooth::FloorNotJoined => Search(scopes::floor),
         Tooth::ForgottenTaken => Both(scopes::forget),
         Tooth::ForgetLowersVersion => Both(scopes::forget),
+        Tooth::ForgottenStartStays => Scenario("forget", forget::a_start_that_was_forgotten_is_over),
+        Tooth::ServedUnseen => Scenario("forget", forget::a_start_sees_a_version_before_records),
         Tooth::ForgetUnbound | Tooth::BuriedLate | Tooth::LacksBuriedTaken => {
             Scenario("forget", forget::a_new_server_that_met_the_old_one_first_begins_again)
         }

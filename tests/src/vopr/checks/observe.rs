@@ -5,7 +5,7 @@
 use popmap_core::clock::VersionVector;
 use popmap_core::map::{Held, MapStats};
 use popmap_core::time::Instant;
-use popmap_core::{Key, Map, Phase};
+use popmap_core::{Key, Map, Phase, Slot};
 
 use super::super::history::{WriteId, rank};
 use super::super::violation::{Rule, Violation};
@@ -41,8 +41,10 @@ impl<const N: usize> Checks<N> {
         if before == Phase::Starting && matches!(map.phase(), Phase::Active { .. }) {
             let unmet = map.history_unmet();
             self.slots.activate(server, unmet.is_empty());
-            // Nobody waits for those.
-            replica.has_met = unmet.difference(map.forgotten_slots()).is_empty();
+            // Nobody waits for those that were forgotten; but a later life there may be known to others only.
+            let gone = map.forgotten_slots();
+            let is_back = |slot: Slot| self.slots.has_later(slot, map.forgotten().get(slot));
+            replica.has_met = unmet.difference(gone).is_empty() && !gone.iter().any(is_back);
         }
         let (mends, reports) = (mends(map.stats()), map.stats().reports);
         if mends != replica.mends {
