@@ -104,7 +104,7 @@ fn a_version() {
         &[9, 0, 0, 0, 0, 0, 0, 0],  // cursor 9
         &[12, 0, 0, 0, 0, 0, 0, 0], // until 12
         &[4, 0],                    // window 4
-        &[7, 0],                    // REPLY, HAS_CURSOR, FORCE
+        &[23, 0],                   // REPLY, HAS_CURSOR, FORCE, UNSEEN
         &[3, 0, 0, 0],              // floor 3
         &[0, 0, 0, 0, 0, 0, 0, 0],  // reserved
         &[6, 0, 0, 0, 0, 0, 0, 0],  // slots 1 and 2
@@ -118,7 +118,7 @@ fn a_version() {
     assert_eq!(body.fixed.shape.schema.get(), 0x1122_3344);
     assert_eq!(body.fixed.shape.value_len.get(), 12);
     assert_eq!((body.fixed.cursor.get(), body.fixed.until.get()), (9, 12));
-    assert_eq!((body.fixed.window.get(), body.fixed.flags.get()), (4, 7));
+    assert_eq!((body.fixed.window.get(), body.fixed.flags.get()), (4, 23));
     assert_eq!(body.fixed.floor.get(), 3);
     let vector = body.version.to_vector::<SLOTS>();
     assert_eq!(*vector.counters(), [0, 5 << 32 | 1, 3 << 32 | 2]);
@@ -470,7 +470,7 @@ fn a_version_that_forgets() {
         &[0, 0, 0, 0, 0, 0, 0, 0],             // cursor 0
         &[0, 0, 0, 0, 0, 0, 0, 0],             // until
         &[0, 0],                               // window
-        &[10, 0],                              // HAS_CURSOR, FORGETS
+        &[26, 0],                              // HAS_CURSOR, FORGETS, UNSEEN
         &[0, 0, 0, 0],                         // floor
         &[0, 0, 0, 0, 0, 0, 0, 0],             // reserved
         &[4, 0, 0, 0, 0, 0, 0, 0],             // slot 2
