@@ -185,7 +185,7 @@ impl Forger<'_, '_, '_, '_> {
                 let slot = if choice & 0x80 == 0 { ME } else { Slot::at(usize::from(choice & 3)) };
                 let life = self.life(slot, choice >> 2 & 7);
                 self.frame.half(life.generation);
-                let flags = if self.bytes.once_in(16) { 1 } else { 0 };
+                let flags = u8::from(self.bytes.once_in(16));
                 self.frame.put(&[slot.get(), flags, 0, 0]);
                 self.frame.word(life.id);
             }
