@@ -222,7 +222,9 @@ pub(crate) fn a_start_sees_a_version_before_records() {
         map.set_live(HERE);
         assert_eq!(map.forget(AWAY), Ok(1));
     }
-    (0..KEYS).for_each(|n| drop(first.put(key(n), &value(n)).unwrap()));
+    for n in 0..KEYS {
+        first.put(key(n), &value(n)).unwrap();
+    }
     second.put(key(KEYS), &value(1)).unwrap();
     second.remove(key(KEYS)).unwrap();
     let round = |maps: &mut [&mut Map<'_, 4>; 3]| {
@@ -236,7 +238,9 @@ pub(crate) fn a_start_sees_a_version_before_records() {
     (0..2).for_each(|_| round(&mut maps));
     second.sweep(usize::MAX);
     let later = Instant::ZERO + QUARANTINE.times(2);
-    [&mut first, &mut second, &mut third].map(|map| map.advance(later));
+    for map in [&mut first, &mut second, &mut third] {
+        map.advance(later);
+    }
     round(&mut [&mut first, &mut second, &mut third]);
     second.sweep(usize::MAX);
     assert!(second.tombstones() == 0 && !second.buried().occupied().is_empty());
