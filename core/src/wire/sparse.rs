@@ -15,16 +15,24 @@ pub struct Sparse<'p> {
 }
 
 impl<'p> Sparse<'p> {
-    /// Checks the vector that `bytes` starts with.
+    /// The vector of zeros.
+    pub(super) const EMPTY: Self = Self { slots: SlotSet::EMPTY, counters: &[] };
+
+    /// Checks the vector that `bytes` starts with; returns it and the rest.
     #[inline(always)]
-    pub(super) fn parse(bytes: &'p [u8], slots: usize) -> Result<Self, Reject> {
+    pub(super) fn parse(bytes: &'p [u8], slots: usize) -> Result<(Self, &'p [u8]), Reject> {
         let (bitmap, rest) = bytes.split_first_chunk::<8>().ok_or(Reject::Length)?;
         let set = SlotSet::from_bits(u64::from_le_bytes(*bitmap));
         if !set.difference(SlotSet::first(slots)).is_empty() {
             return Err(Reject::Field);
         }
-        let counters = rest.get(..8 * set.len()).ok_or(Reject::Length)?;
-        Ok(Self { slots: set, counters })
+        let (counters, rest) = rest.split_at_checked(8 * set.len()).ok_or(Reject::Length)?;
+        Ok((Self { slots: set, counters }, rest))
+    }
+
+    /// Whether no slot is listed.
+    pub fn is_empty(self) -> bool {
+        self.slots.is_empty()
     }
 
     /// Iterates the slots that are listed, with their counters.

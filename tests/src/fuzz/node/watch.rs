@@ -147,6 +147,11 @@ impl Watch {
             return;
         }
         assert_eq!(after, stats, "{why}");
+        let is_over = node.map().phase() == Phase::Forgotten && self.rest.phase != Phase::Forgotten;
+        if why == Reject::Forgotten && is_over {
+            // It told of something buried, too late for what was taken before.
+            return;
+        }
         assert_eq!(Contents::of(node), self.rest, "{why}");
         let mut members = members(node);
         if sender < N {
@@ -196,13 +201,14 @@ impl Watch {
             Phase::Starting => 0,
             Phase::Active { .. } => 1,
             Phase::Fenced => 2,
+            Phase::Forgotten => 3,
         };
         assert!(rank(now.phase) >= rank(was.phase));
         self.latest = self.latest.max(node.reader().heartbeat());
         let live = node.map().live();
         assert!(live.contains(ME) && live.difference(CONFIGURED).is_empty());
         if let (Some(own), Some(was)) = (node.member(ME), self.own) {
-            let may_leave = self.left || now.phase == Phase::Fenced;
+            let may_leave = self.left || matches!(now.phase, Phase::Fenced | Phase::Forgotten);
             assert!(
                 own.state == State::Alive || own.state == State::Left && may_leave,
                 "only we say what we are"
@@ -307,7 +313,7 @@ fn rank(key: Key, held: &Held) -> impl Ord {
 
 /// Whether this may be the word of a handler: its packet has been admitted, so its sender counts as heard.
 fn is_of_a_handler(why: Reject) -> bool {
-    matches!(why, Reject::Unasked | Reject::Record | Reject::Field)
+    matches!(why, Reject::Unasked | Reject::Record | Reject::Field | Reject::LacksBuried)
 }
 
 /// Returns the sender's life in a packet.
