@@ -81,7 +81,7 @@ impl<const N: usize> Map<'_, N> {
 
     /// Takes a peer's version, and what it asks of our change log.
     pub fn on_version(&mut self, from: Slot, packet: &Version<'_>) -> VersionOutcome {
-        let theirs = packet.version.to_vector();
+        let theirs = self.believed(packet.version.to_vector());
         self.note_version(from, &theirs, packet.fixed.floor.get());
 
         let flags = packet.fixed.flags.get();
@@ -244,7 +244,7 @@ impl<const N: usize> Map<'_, N> {
     pub fn on_delta(&mut self, envelope: &Envelope, packet: &Delta<'_>) -> DeltaOutcome {
         let from = envelope.slot;
         let fixed = packet.fixed;
-        let (theirs, listed) = (packet.version.to_vector::<N>(), packet.version.slots());
+        let (theirs, listed) = (self.believed(packet.version.to_vector()), packet.version.slots());
         let flags = fixed.flags.get();
         self.stats.deltas += 1;
         self.state.floor = self.state.floor.max(fixed.floor.get());

@@ -103,8 +103,12 @@ impl<const N: usize> Node<'_, N> {
         // Keeps members' lives apart: exempt from the budget, and bounded by itself.
         while let Some(notice) = self.notices.pop() {
             let written = self.map.write_life_notice(notice.slot, notice.other, notice.to_life, frame);
-            if let Some(written) = written {
-                return Some(self.seal(frame, written, 0, notice.to, notice.slot));
+            if let Some((envelope, len)) = written {
+                // Where a key binds the slot the two have to meet: word of each other proves nothing (R4.5).
+                let meet = self.auth.is_some() && notice.slot != self.config.slot;
+                let (len, members) =
+                    if meet { self.append_other(notice.slot, notice.other, frame, len) } else { (len, 0) };
+                return Some(self.seal(frame, (envelope, len), members, notice.to, notice.slot));
             }
         }
         if let Some(challenge) = self.auth.as_mut().and_then(Auth::next_challenge)

@@ -47,7 +47,12 @@ impl<const N: usize> Node<'_, N> {
         let (envelope, body, members) = checked;
         let known = self.map.life_of(envelope.slot);
         if let Err(reason) = self.map.admit(&envelope) {
-            if matches!(reason, Reject::OldLife | Reject::SlotConflict) {
+            // Of two in one slot who have met, the lesser has to know, and both under one generation: else they would answer
+            // each other for ever.
+            let ours = self.map.life();
+            let met = envelope.slot == self.config.slot && self.map.slot_is_bound();
+            let concerns = !met || envelope.life.generation <= ours.generation;
+            if concerns && matches!(reason, Reject::OldLife | Reject::SlotConflict) {
                 self.notice(from, &envelope);
             }
             return Err(reason);
@@ -76,8 +81,13 @@ impl<const N: usize> Node<'_, N> {
 
     fn take_authenticated(&mut self, from: Address, packet: &[u8]) -> Result<(), Reject> {
         let sealed = Sealed::parse(packet, self.config.cluster, N)?;
-        let Some(auth) = &self.auth else { return Err(Reject::KeyId) };
-        if auth.key(&sealed)?.encrypts() {
+        let (ours, replays) = (self.map.life().id, !self.map.broken(Tooth::ReplayTaken));
+        let Some(auth) = &mut self.auth else { return Err(Reject::KeyId) };
+        let encrypts = auth.key(&sealed)?.encrypts();
+        // What takes no code comes first: whoever floods costs least.
+        auth.prefer(self.now, ours, &sealed, replays)?;
+        let auth = &*auth;
+        if encrypts {
             return if sealed.body.len() <= PAYLOAD_DEFAULT {
                 self.take_encrypted::<PAYLOAD_DEFAULT>(from, &sealed)
             } else {
@@ -197,7 +207,7 @@ impl<const N: usize> Node<'_, N> {
         }
     }
 
-    fn tell(&mut self, notice: Notice) {
+    pub(super) fn tell(&mut self, notice: Notice) {
         if !self.noticed.contains(&notice.to_life) && self.noticed.push(notice.to_life).is_ok() {
             // One place each: the lists have the same length.
             let _ = self.notices.push(notice);

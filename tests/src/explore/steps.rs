@@ -190,6 +190,7 @@ impl<const N: usize> World<N> {
         if let Some(tooth) = self.scope.tooth {
             map.break_rule(tooth);
         }
+        map.bind_slot(self.scope.bound);
         map.set_live(SlotSet::first(N));
         map.advance(self.now());
     }
