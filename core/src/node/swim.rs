@@ -6,7 +6,7 @@ use heapless::Vec;
 
 use super::{Node, Notice};
 use crate::id::{Address, Life, Slot, SlotSet};
-use crate::limits::PAYLOAD_MIN;
+use crate::limits::{GENERATION_TOLD_MAX, PAYLOAD_MIN};
 use crate::map::Phase;
 use crate::membership::{ENTRIES, Member, Membership, Meta, Outgoing, SUSPECTORS, State};
 use crate::time::{Duration, Instant};
@@ -144,6 +144,12 @@ impl<const N: usize> Node<'_, N> {
         let mut met = None;
         for (slot, entry) in members.iter().filter(|(slot, _)| self.config.configured.contains(*slot)) {
             let Some(member) = member_of(entry) else { continue };
+            let known = if slot == me { self.map.life() } else { self.map.life_of(slot) };
+            let generation = member.life.generation;
+            if self.map.slot_is_bound() && generation > GENERATION_TOLD_MAX.max(known.generation) {
+                // Nobody comes to it by himself, and the slot has not said so (R4.5).
+                continue;
+            }
             if slot == me && (self.map.phase() == Phase::Starting || member.life > self.map.life()) {
                 // An earlier life of ours, which those who only heard of it hold greater: raise ours (R4.1). Once we write
                 // that is too late: while they hold that one greater nobody holds us alive, and nobody else would tell

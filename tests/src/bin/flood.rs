@@ -96,7 +96,7 @@ fn counters(driver: &Driver<'_, UdpDevice, N>) -> Ended {
 }
 
 fn serve(slot: usize, mut driver: Driver<'_, UdpDevice, N>, begin: Instant, shared: &Shared) {
-    let mut nanoseconds = || begin.elapsed().as_nanos() as u64;
+    let nanoseconds = || begin.elapsed().as_nanos() as u64;
     let (mut written, mut seen, mut first, mut told) = (Instant::now(), 0, None, false);
     let mut buffer = [0; 24];
     while !shared.stop.load(Relaxed) {

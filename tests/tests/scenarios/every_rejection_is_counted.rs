@@ -136,7 +136,7 @@ const ROWS: [Row; Reject::ALL.len()] = [
             let mut flipped = sealed(version(), COUNT + 1);
             flipped[HEADER + 20] ^= 1;
             let mut foreign = version();
-            authenticate(&mut foreign, KEY.get(), &[0; 32], COUNT + 1);
+            authenticate(&mut foreign, KEY.get(), &[0; 32], (COUNT + 1) << 8);
             vec![flipped, foreign]
         },
     },
