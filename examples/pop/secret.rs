@@ -5,7 +5,7 @@
 use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
-use popmap_core::auth::{AuthKey, Aes256Gcm, KeyRing};
+use popmap_core::auth::{Aes256Gcm, AuthKey, KeyRing};
 use popmap_io::keys;
 use serde::{Deserialize, Serialize};
 

@@ -174,7 +174,8 @@ impl Liar {
     ) -> Result<(), Reject> {
         // From a scan and complete: a walk that needs nothing before it.
         let range = (0, 1 << 40, 1 << 40);
-        let delta = Delta { from: self.slot, life: self.life, to_life: 1, range, flags: 0b1110, records, version };
+        let delta =
+            Delta { from: self.slot, life: self.life, to_life: 1, range, flags: 0b1110, records, version };
         let body = delta.packet(shape).split_off(HEADER);
         self.say(pop, to, (Kind::Delta, &body))
     }

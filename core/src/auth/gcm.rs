@@ -1,7 +1,7 @@
 //! AES-256-GCM (NIST SP 800-38D): on every CPU in constant time, fast where there are instructions for it.
 
-use aes::{Aes256Enc, Block};
 use aes::cipher::{BlockCipherEncrypt, InnerIvInit, KeyInit, StreamCipherCore};
+use aes::{Aes256Enc, Block};
 use ctr::CtrCore;
 use ctr::flavors::Ctr32BE;
 use ghash::GHash;

@@ -35,8 +35,7 @@ impl Window {
     /// Whether `number` was taken before, or is 1,024 or more below the highest: [`take`](Self::take) would refuse it.
     pub(crate) fn has_passed(&self, number: u64) -> bool {
         let (word, bit) = ((number / 64) as usize % WORDS, 1 << (number % 64));
-        number < self.next
-            && (self.next - number > REPLAY_WINDOW as u64 || self.taken[word] & bit != 0)
+        number < self.next && (self.next - number > REPLAY_WINDOW as u64 || self.taken[word] & bit != 0)
     }
 
     /// Makes `number` the highest: what falls out of the window makes room for what lies between.

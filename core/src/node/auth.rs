@@ -11,8 +11,8 @@
 
 use heapless::Vec;
 
-use crate::auth::{AuthKey, KeyRing, RotationError, Subkey, Window};
 use super::share::Shares;
+use crate::auth::{AuthKey, KeyRing, RotationError, Subkey, Window};
 use crate::id::{Address, Life, Slot, SlotSet};
 use crate::time::Instant;
 use crate::wire::{self, Envelope, Reject, Sealed};

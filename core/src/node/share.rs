@@ -63,7 +63,9 @@ mod tests {
                 assert!(shares.allows(now, slots[0]));
                 shares.spend(slots[0], Kind::Push);
             }
-            assert!(!shares.allows(Instant::from_millis(start + 9), slots[0]) && shares.allows(now, slots[1]));
+            assert!(
+                !shares.allows(Instant::from_millis(start + 9), slots[0]) && shares.allows(now, slots[1])
+            );
         }
         let later = Instant::from_millis(40);
         (0..7).for_each(|_| {

@@ -160,7 +160,10 @@ impl<const N: usize> Node<'_, N> {
             // raised above.
             let ours = self.map.life();
             let is_other = slot == me && member.life.id != ours.id && member.state.is_live();
-            if is_other && self.map.slot_is_bound() && member.life.generation >= ours.generation.saturating_sub(1) {
+            if is_other
+                && self.map.slot_is_bound()
+                && member.life.generation >= ours.generation.saturating_sub(1)
+            {
                 met = Some(member);
             }
             membership.learn(now, from, slot, &member, entry.suspected_by());

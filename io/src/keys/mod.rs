@@ -23,7 +23,7 @@ use std::io::Read;
 use std::num::NonZeroU8;
 use std::path::Path;
 
-use popmap_core::auth::{Aead, AuthKey, Aes256Gcm, KEYS_MAX, KeyRing, KeyRingError};
+use popmap_core::auth::{Aead, Aes256Gcm, AuthKey, KEYS_MAX, KeyRing, KeyRingError};
 use zeroize::Zeroizing;
 
 #[cfg(feature = "aegis")]

@@ -56,8 +56,7 @@ fn what_a_file_holds() {
     );
     let ring = parse(&text).unwrap();
     let gcm = "aes-256-gcm";
-    let expected =
-        [(7, gcm, false, None), (255, gcm, true, None), (3, gcm, false, Some(Slot::at(5)))];
+    let expected = [(7, gcm, false, None), (255, gcm, true, None), (3, gcm, false, Some(Slot::at(5)))];
     assert_eq!(described(&ring), expected);
     assert_eq!(ring.sending().id(), id(255));
 }
@@ -82,10 +81,7 @@ fn what_is_refused_is_named() {
         &with(&format!("2: aes-256-gcm send {ONE}")),
         "pop.keys, line 2: key 2 is to be sent with, and so is that of line 1;",
     );
-    assert_refused(
-        &with(&format!("1: aes-256-gcm {ONE}")),
-        "pop.keys, line 2: id 1 is taken by line 1;",
-    );
+    assert_refused(&with(&format!("1: aes-256-gcm {ONE}")), "pop.keys, line 2: id 1 is taken by line 1;");
     for given in ["0", "256", "-1", "", "x"] {
         let line = format!("{given}: aes-256-gcm {ONE}");
         assert_refused(&with(&line), &format!("pop.keys, line 2: id {given:?}; a number from 1 to 255"));

@@ -126,7 +126,11 @@ fn serve(slot: usize, mut driver: Driver<'_, UdpDevice, N>, begin: Instant, shar
             }
             continue;
         }
-        let wait = if slot == AUTHOR { deadline.min(driver.clock().now() + popmap_core::time::Duration(1_000_000)) } else { deadline };
+        let wait = if slot == AUTHOR {
+            deadline.min(driver.clock().now() + popmap_core::time::Duration(1_000_000))
+        } else {
+            deadline
+        };
         driver.wait(wait).expect("a socket");
     }
     shared.deaths.fetch_add(driver.node().stats().swim.deaths, Relaxed);
@@ -179,7 +183,12 @@ fn run(sort: Sort, seconds: u64) {
     let shared = Shared::default();
     let begin = Instant::now();
     let devices: Vec<_> = (0..SERVERS)
-        .map(|_| UdpDevice::bind("127.0.0.1:0".parse().expect("an address"), &UdpConfig::DEFAULT.authenticated(true)))
+        .map(|_| {
+            UdpDevice::bind(
+                "127.0.0.1:0".parse().expect("an address"),
+                &UdpConfig::DEFAULT.authenticated(true),
+            )
+        })
         .map(|device| device.expect("loopback"))
         .collect();
     let seeds: Vec<_> = devices.iter().map(Device::local).collect();
@@ -191,7 +200,8 @@ fn run(sort: Sort, seconds: u64) {
                 let keys = Some(Box::new(Keys::Rows.ring(Slot::at(slot))));
                 let config = DriverConfig { seeds, keys, ..DriverConfig::new(config(slot)) };
                 let mut storage = Storage::new(Node::<N>::words(&config.node));
-                let driver = Driver::<_, N>::start(&config, storage.words_mut(), device).expect("a configuration");
+                let driver =
+                    Driver::<_, N>::start(&config, storage.words_mut(), device).expect("a configuration");
                 serve(slot, driver, begin, shared);
             });
         }
@@ -200,12 +210,19 @@ fn run(sort: Sort, seconds: u64) {
         }
         thread::sleep(Duration::from_secs(1));
         shared.from.store(begin.elapsed().as_nanos() as u64, Relaxed);
-        flood(sort, victim, shared.life.load(Relaxed), Instant::now() + Duration::from_secs(seconds), &shared);
+        flood(
+            sort,
+            victim,
+            shared.life.load(Relaxed),
+            Instant::now() + Duration::from_secs(seconds),
+            &shared,
+        );
         shared.stop.store(true, Relaxed);
     });
     let mut latencies = shared.latencies.into_inner().expect("nobody panicked");
     latencies.sort_unstable();
-    let quantile = |permille: usize| latencies.get(latencies.len() * permille / 1_000).map_or(0, |ns| ns / 1_000);
+    let quantile =
+        |permille: usize| latencies.get(latencies.len() * permille / 1_000).map_or(0, |ns| ns / 1_000);
     let ended = shared.victim.into_inner().expect("nobody panicked").expect("it was measured");
     let per_second = |count: u64| count / seconds;
     let reasons: Vec<_> = Reject::ALL.iter().filter(|reason| ended.rejected[reason.index()] > 0).collect();

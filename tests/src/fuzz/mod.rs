@@ -63,7 +63,7 @@ pub const TARGETS: [Target; 9] = [
     },
     Target {
         name: "keys",
-        about: "key files",
+        about: "key files: lines of ids, algorithms, options and secrets, by the documented rule",
         longest: 400,
         run: keys::run,
     },

@@ -147,7 +147,11 @@ fn run(flood: Flood) -> Outcome {
             waiting = None;
         }
         for of in honest.iter() {
-            assert_eq!(pop.node(of).map().live().intersection(honest), honest, "{flood:?}: nobody honest dies");
+            assert_eq!(
+                pop.node(of).map().live().intersection(honest),
+                honest,
+                "{flood:?}: nobody honest dies"
+            );
         }
     }
     outcome.sent_bytes = pop.node(VICTIM).stats().sent_bytes - stats.sent_bytes;
@@ -162,10 +166,10 @@ fn a_flooded_server_converges_as_without() {
     let packets = RATE as u64 * MILLISECONDS;
     let calm = run(Flood::Nobody);
     println!("nobody: {} bytes sent, writes everywhere after {:?} ms", calm.sent_bytes, calm.took);
-    for flood in [Flood::Stranger, Flood::Wire, Flood::Garbage]
-        .into_iter()
-        .chain([Kind::Ping, Kind::PingReq, Kind::Gossip, Kind::Version, Kind::Digest, Kind::LifeNotice].map(Flood::Valid))
-    {
+    for flood in [Flood::Stranger, Flood::Wire, Flood::Garbage].into_iter().chain(
+        [Kind::Ping, Kind::PingReq, Kind::Gossip, Kind::Version, Kind::Digest, Kind::LifeNotice]
+            .map(Flood::Valid),
+    ) {
         let outcome = run(flood);
         let reasons: Vec<_> = Reject::ALL.iter().filter(|reason| outcome.of(**reason) > 0).collect();
         let reasons: Vec<_> =

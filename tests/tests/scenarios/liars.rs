@@ -276,7 +276,8 @@ fn other_names_and_garbage_move_nothing() {
     (liar.slot, liar.life) = (VICTIM, Life { generation: 900, id: 77 });
     assert_eq!(liar.say(&mut pop, VICTIM, (Kind::LifeNotice, &notice(VICTIM, life))), Err(Reject::Mac));
     (liar.slot, liar.life) = (own, life);
-    let digest = |pop: &Cluster<'_, 8>| (pop.node(VICTIM).map().digest(0, u64::MAX), pop.node(VICTIM).map().life());
+    let digest =
+        |pop: &Cluster<'_, 8>| (pop.node(VICTIM).map().digest(0, u64::MAX), pop.node(VICTIM).map().life());
     let before = digest(&pop);
     let mut rng = popmap_core::rng::Rng::new(5);
     for _ in 0..20_000 {
@@ -311,8 +312,7 @@ fn two_servers_with_one_row_meet() {
         pop.settle(Duration::from_secs(5));
         let beside = pop.start_beside(OTHER, generation);
         let fenced = |pop: &Cluster<'_, 8>, of: Slot| pop.node(of).map().phase() == Phase::Fenced;
-        let decided =
-            pop.run_until(Duration::from_secs(30), |pop| fenced(pop, OTHER) != fenced(pop, beside));
+        let decided = pop.run_until(Duration::from_secs(30), |pop| fenced(pop, OTHER) != fenced(pop, beside));
         println!("generation {generation}: one is fenced after {} ms", decided.expect("one is").as_millis());
         let (winner, loser) = if fenced(&pop, OTHER) { (beside, OTHER) } else { (OTHER, beside) };
         assert!(pop.node(winner).map().life() > pop.node(loser).map().life());

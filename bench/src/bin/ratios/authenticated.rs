@@ -8,7 +8,7 @@ use popmap_bench::contest::{Contest, time};
 use popmap_bench::stream::{
     CLUSTER, FOLLOWER, NOW, PER_PACKET, Packet, SHAPE, SLOTS, Stream, WRITERS_MAX, capacity,
 };
-use popmap_core::auth::{Aead, AuthKey, Aes256Gcm, KeyRing};
+use popmap_core::auth::{Aead, Aes256Gcm, AuthKey, KeyRing};
 use popmap_core::wire::{self, numbered, seal_with_key};
 use popmap_core::{Address, Config, Node, Slot};
 use popmap_io::Storage;

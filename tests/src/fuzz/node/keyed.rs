@@ -136,7 +136,9 @@ impl World<'_, '_> {
     fn step(&mut self, source: u8, bytes: &mut Bytes<'_>) {
         let mut out = [0; ROOM];
         let made = match source {
-            0 | 1 => self.theirs.poll_transmit(self.now, &mut out).map(|transmit| out[..transmit.len].to_vec()),
+            0 | 1 => {
+                self.theirs.poll_transmit(self.now, &mut out).map(|transmit| out[..transmit.len].to_vec())
+            }
             6 if !self.kept.is_empty() => {
                 let (packet, taken) = self.kept[bytes.below(self.kept.len())].clone();
                 let outcome = self.hand_over(&packet, true);
@@ -244,8 +246,12 @@ mod tests {
             rejected.iter_mut().zip(stats.rejected).for_each(|(sum, count)| *sum += count);
         }
         assert!(taken > 10_000, "{taken}");
-        use Reject::{KeyId, Mac, OldLife, OtherLife, Record, Replay, SlotConflict, Unauthenticated, Unproved};
-        for reason in [KeyId, Mac, OldLife, OtherLife, Record, Replay, SlotConflict, Unauthenticated, Unproved] {
+        use Reject::{
+            KeyId, Mac, OldLife, OtherLife, Record, Replay, SlotConflict, Unauthenticated, Unproved,
+        };
+        for reason in
+            [KeyId, Mac, OldLife, OtherLife, Record, Replay, SlotConflict, Unauthenticated, Unproved]
+        {
             assert!(rejected[reason.index()] > 0, "{reason:?}: {rejected:?}");
         }
     }
