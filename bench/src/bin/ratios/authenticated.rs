@@ -31,7 +31,8 @@ impl Keyed {
     /// Returns one that has taken the history; its memory is never given back.
     fn new(stream: &Stream, cipher: &'static dyn Aead, encrypts: bool) -> Self {
         let key = AuthKey::shared(ID, [0x5e; 32]).with_cipher(cipher).encrypted(encrypts);
-        let config = Config { capacity: capacity(stream.keys()), ..stream.config() };
+        // All packets come at one instant of one source: its share has to be enough for them.
+        let config = Config { capacity: capacity(stream.keys()), budget_bytes: u32::MAX, ..stream.config() };
         let storage = Storage::new(Node::<SLOTS>::words(&config)).leak();
         let ring = KeyRing::new([key.clone()], ID).expect("one key");
         let node = Node::with_keys(NOW, storage, &config, ring).expect("the configuration is valid");
