@@ -59,8 +59,11 @@ struct World<'r, 'a> {
     theirs: Node<'a, N>,
     now: Instant,
     frame: &'r mut Frame,
-    /// Packets handed over before: what was made, and whether it was taken.
-    kept: Vec<(Vec<u8>, bool)>,
+    /// Packets handed over before: what was made, and when it was taken: after how many changes of its slot's life.
+    kept: Vec<(Vec<u8>, Option<u64>)>,
+    /// The last life of each slot in a packet that was made, and how often it changed. Whoever has a slot's key may come
+    /// back to a life that was over, and then its packets count anew: an honest server draws a new one.
+    lives: [(u64, u64); N],
     count: u64,
     /// Numbers of packets that the node has sent.
     numbers: BTreeSet<u64>,
@@ -88,6 +91,7 @@ fn play(bytes: &mut Bytes<'_>, room: &mut Room) -> Stats {
         now: Instant::ZERO,
         frame,
         kept: Vec::new(),
+        lives: [(0, 0); N],
         count: FIRST,
         numbers: BTreeSet::new(),
         met: false,
@@ -142,7 +146,8 @@ impl World<'_, '_> {
             6 if !self.kept.is_empty() => {
                 let (packet, taken) = self.kept[bytes.below(self.kept.len())].clone();
                 let outcome = self.hand_over(&packet, true);
-                assert!(!taken || outcome.is_err(), "taken twice: {packet:02x?}");
+                let again = taken == Some(self.lives[usize::from(packet[2])].1);
+                assert!(!again || outcome.is_err(), "taken twice: {packet:02x?}");
                 return;
             }
             _ => None,
@@ -159,7 +164,8 @@ impl World<'_, '_> {
                 return;
             }
         }
-        let taken = self.hand_over(&made, true).is_ok();
+        let outcome = self.hand_over(&made, true);
+        let taken = outcome.is_ok().then(|| self.lives[usize::from(made[2])].1);
         self.kept.push((made, taken));
     }
 
@@ -195,6 +201,12 @@ impl World<'_, '_> {
             hasher.finish_128()
         };
         let (before, stats) = (hash(&self.ours), self.ours.stats());
+        if is_made {
+            let (life, changes) = &mut self.lives[usize::from(packet[2])];
+            let of_packet = number::<8>(packet, 24);
+            *changes += u64::from(*life != of_packet);
+            *life = of_packet;
+        }
         let outcome = self.ours.handle_packet(self.now, Address([1; 24]), packet);
         let after = self.ours.stats();
         let rejected: u64 = after.rejected.iter().sum::<u64>() - stats.rejected.iter().sum::<u64>();
