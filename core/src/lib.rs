@@ -68,9 +68,8 @@
 //!   explicit [`Lookup::Busy`].
 //! - **Unsafe code in one module**, `arch`: it calls code compiled for AVX2, AVX-512 or PCLMULQDQ where it found them,
 //!   so that one build does for all machines, and loads of the table's index that the language has no word for. The dependencies are `zerocopy` (layouts), `crc32fast` (checksums where
-//!   `arch` has no kernel), `heapless` (bounded queues), `twox-hash` (names to keys), and for keys `chacha20`,
-//!   `poly1305` and `zeroize`. `hashbrown` needs an
-//!   allocator, so it has no place in core: the table is our own.
+//!   `arch` has no kernel), `heapless` (bounded queues), `twox-hash` (names to keys), and for keys `aes`,
+//!   `ctr`, `ghash`, `chacha20` (derivation) and `zeroize`. `hashbrown` needs an allocator, so it has no place in core: the table is our own.
 //!
 //! Who is alive the servers find out themselves (SWIM): [`Node::join`], [`Node::members`], [`Node::leave`]. An embedder that
 //! knows better turns that off ([`Config::swim`]) and tells by [`Node::set_live`].

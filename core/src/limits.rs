@@ -44,6 +44,12 @@ pub const MERGE_BATCH: usize = 32;
 /// the clock handed to the node: a leap forward by x shortens the one under way by x.
 pub const QUARANTINE: Duration = Duration::from_secs(10);
 
+/// The greatest generation of a bound slot (rule R4.5) that is believed on another server's word: 16 million are left
+/// above it for the slot's own restarts. Seconds of the clock reach it in 2105.
+pub const GENERATION_TOLD_MAX: u32 = u32::MAX - (1 << 24);
+/// The least time between two raises of a bound slot's generation by another server's word, once it writes.
+pub const TOLD_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Records that answering one repair question may read.
 pub const REPAIR_SCAN_MAX: usize = 4_096;
 /// Times that a reader tries a slot before it reports that the writer kept it busy.

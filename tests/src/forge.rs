@@ -2,8 +2,9 @@
 //!
 //! Knows bytes and offsets. Must not use the writers of the code under test, the header's seal apart.
 
-use chacha20poly1305::XChaCha20Poly1305;
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use chacha20::{R20, hchacha};
 use popmap_core::clock::Dot;
 use popmap_core::wire::{Envelope, HEADER, Kind, seal};
 use popmap_core::{Key, Life, Shape, Slot};
@@ -37,7 +38,7 @@ pub fn checksum(packet: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// Gives a packet the key id, the number and the code of a key that only authenticates, by XChaCha20-Poly1305 as the
+/// Gives a packet the key id, the number and the code of a key that only authenticates, by AES-256-GCM as the
 /// documentation describes it. For a key of a row, `secret` is that of the pair.
 ///
 /// # Panics
@@ -52,10 +53,11 @@ pub fn authenticate(packet: &mut [u8], key_id: u8, secret: &[u8; 32], number: u6
 
 fn code(packet: &[u8], key_id: u8, secret: &[u8; 32], number: u64) -> [u8; 16] {
     let slot = packet[2];
-    let parts = [&packet[24..32], &[slot, key_id, 1, 0, 0, 0, 0, 1], &number.to_le_bytes()].concat();
-    let nonce: [u8; 24] = parts.try_into().expect("8 + 8 + 8");
+    let input = [&packet[24..32], &[slot, key_id, 1, 0, 0, 0, 0, 1]].concat();
+    let subkey = hchacha::<R20>(secret.into(), input.as_slice().try_into().expect("8 + 8"));
+    let nonce: [u8; 12] = [&[0; 4], &number.to_le_bytes()[..]].concat().try_into().expect("4 + 8");
     let associated = [&packet[..48], &packet[HEADER..]].concat();
-    let cipher = XChaCha20Poly1305::new(secret.into());
+    let cipher = Aes256Gcm::new(&subkey);
     let tag = cipher.encrypt_inout_detached(&nonce.into(), &associated, (&mut [][..]).into());
     tag.expect("far below the limit").into()
 }

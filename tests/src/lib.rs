@@ -10,6 +10,7 @@ pub mod explore;
 pub mod figures;
 pub mod forge;
 pub mod fuzz;
+pub mod liar;
 pub mod link;
 pub mod lives;
 pub mod members;

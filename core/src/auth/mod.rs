@@ -11,19 +11,17 @@
 //! ```
 //!
 //! A life id is 64 random bits drawn at each start, so neither a lost generation nor a clock that ran backward repeats a
-//! nonce. With [`ChaCha20Poly1305`] this is XChaCha20-Poly1305 with the nonce
-//! `life id | slot | .. | packet number`; HChaCha20 is a pseudorandom function if ChaCha20 is (Bernstein 2011, "Extending
-//! the Salsa20 nonce"). Packets are authenticated as they are, or, by a key that says so, also encrypted behind the
+//! nonce. HChaCha20 is a pseudorandom function if ChaCha20 is (Bernstein 2011, "Extending the Salsa20 nonce"). Packets are authenticated as they are, or, by a key that says so, also encrypted behind the
 //! header. The choice is the key's and never a packet's.
 
-mod chacha;
+mod gcm;
 mod key;
 mod ring;
 mod window;
 
 use core::fmt;
 
-pub use chacha::ChaCha20Poly1305;
+pub use gcm::Aes256Gcm;
 pub use key::{AuthKey, PAIRS, Row, SECRET, Subkey};
 pub use ring::{KEYS_MAX, KeyRing, KeyRingError, RotationError};
 pub use window::REPLAY_WINDOW;
@@ -37,13 +35,13 @@ pub const HEAD: usize = 48;
 /// `head` is the packet's header without the message authentication code, `body` what stands behind it, and `number` the
 /// nonce: used once with each subkey. Whatever the cipher does with secrets takes the same time whatever their bytes.
 ///
-/// Implemented here by [`ChaCha20Poly1305`], and in `popmap-io` by a faster one for CPUs with AES instructions.
+/// Implemented here by [`Aes256Gcm`], and in `popmap-io` by a faster one for CPUs with AES instructions.
 pub trait Aead: Sync + fmt::Debug {
     /// Returns the name that key files have for it.
     fn name(&self) -> &'static str;
 
     /// Returns its number, which takes part in the derivation of subkeys; each algorithm has another. 1 is
-    /// [`ChaCha20Poly1305`], 2 is AEGIS-128L.
+    /// [`Aes256Gcm`], 2 is AEGIS-128L.
     fn number(&self) -> u8;
 
     /// Returns the tag of `head` and `body`, neither of which is encrypted.

@@ -35,6 +35,12 @@ impl KeyRing {
         Ok(Self { sending: place.ok_or(KeyRingError::NotThere(sending))?, keys: ring })
     }
 
+    /// Whether every key is a row: then nobody else's packets are taken for this server's.
+    #[must_use]
+    pub fn binds(&self) -> bool {
+        self.keys.iter().all(|key| key.slot().is_some())
+    }
+
     /// Returns the keys.
     #[must_use]
     pub fn keys(&self) -> &[AuthKey] {

@@ -1,11 +1,11 @@
-//! Ciphers against the `chacha20poly1305` crate, derivations against each other, windows against a set of numbers.
+//! Ciphers against the `aes-gcm` crate, derivations against each other, windows against a set of numbers.
 
 use core::num::NonZeroU8;
 use std::collections::BTreeSet;
 use std::vec::Vec;
 
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{ChaCha20Poly1305 as Whole, XChaCha20Poly1305};
+use aes_gcm::Aes256Gcm as Whole;
+use aes_gcm::aead::{AeadInOut, KeyInit};
 
 use super::*;
 use crate::id::{Slot, SlotSet};
@@ -37,39 +37,18 @@ fn the_tag_is_that_of_the_whole_construction() {
         let associated = [&head[..], &body].concat();
         let expected =
             whole.encrypt_inout_detached(&nonce.into(), &associated, (&mut [][..]).into()).unwrap();
-        let tag = ChaCha20Poly1305.tag(&key, number, &head, &body);
+        let tag = Aes256Gcm.tag(&key, number, &head, &body);
         assert_eq!(tag[..], expected[..], "{length}");
-        assert!(ChaCha20Poly1305.verify(&key, number, &head, &body, &tag));
+        assert!(Aes256Gcm.verify(&key, number, &head, &body, &tag));
 
         let (mut ours, mut theirs) = (body.clone(), body.clone());
         let expected =
             whole.encrypt_inout_detached(&nonce.into(), &head, theirs.as_mut_slice().into()).unwrap();
-        let tag = ChaCha20Poly1305.encrypt(&key, number, &head, &mut ours);
+        let tag = Aes256Gcm.encrypt(&key, number, &head, &mut ours);
         assert_eq!((&ours, &tag[..]), (&theirs, &expected[..]), "{length}");
-        assert!(ChaCha20Poly1305.decrypt(&key, number, &head, &mut ours, &tag));
+        assert!(Aes256Gcm.decrypt(&key, number, &head, &mut ours, &tag));
         assert_eq!(ours, body);
     }
-}
-
-/// A subkey for each life and the packet number as nonce come to the extended nonce of XChaCha20-Poly1305.
-#[test]
-fn a_subkey_and_a_number_are_an_extended_nonce() {
-    let mut rng = Rng::new(2);
-    let secret = bytes::<SECRET>(&mut rng);
-    let (head, mut body) = packet(&mut rng, 300);
-    let key = AuthKey::shared(id(3), secret).encrypted(true);
-    let number = 0x1122_3344_5566_7788u64;
-    let nonce: [u8; 24] = [&LIFE.to_le_bytes()[..], &[7, 3, 1, 1, 0, 0, 0, 1], &number.to_le_bytes()]
-        .concat()
-        .try_into()
-        .unwrap();
-    let mut theirs = body.clone();
-    let expected = XChaCha20Poly1305::new(&secret.into())
-        .encrypt_inout_detached(&nonce.into(), &head, theirs.as_mut_slice().into())
-        .unwrap();
-    let subkey = key.subkey(Slot::at(7), LIFE, None);
-    let tag = ChaCha20Poly1305.encrypt(&subkey.0, number, &head, &mut body);
-    assert_eq!((&body, &tag[..]), (&theirs, &expected[..]));
 }
 
 #[test]
@@ -80,16 +59,16 @@ fn every_bit_counts() {
     for encrypts in [false, true] {
         let mut sealed = body.clone();
         let tag = if encrypts {
-            ChaCha20Poly1305.encrypt(&key, 9, &head, &mut sealed)
+            Aes256Gcm.encrypt(&key, 9, &head, &mut sealed)
         } else {
-            ChaCha20Poly1305.tag(&key, 9, &head, &sealed)
+            Aes256Gcm.tag(&key, 9, &head, &sealed)
         };
         let opens = |key: &[u8; SECRET], number, head: &[u8; HEAD], body: &[u8], tag: &[u8; 16]| {
             let mut body = body.to_vec();
             if encrypts {
-                ChaCha20Poly1305.decrypt(key, number, head, &mut body, tag)
+                Aes256Gcm.decrypt(key, number, head, &mut body, tag)
             } else {
-                ChaCha20Poly1305.verify(key, number, head, &body, tag)
+                Aes256Gcm.verify(key, number, head, &body, tag)
             }
         };
         assert!(opens(&key, 9, &head, &sealed, &tag));
@@ -166,7 +145,7 @@ fn nothing_secret_is_printed() {
     let keys = [AuthKey::shared(id(1), [0x5a; SECRET]), AuthKey::row(id(2), row.clone())];
     let ring = KeyRing::new(keys, id(1)).unwrap();
     let text = std::format!("{ring:?} {row:?}");
-    assert!(text.contains("chacha20-poly1305") && text.contains("S1"), "{text}");
+    assert!(text.contains("aes-256-gcm") && text.contains("S1"), "{text}");
     for secret in ["5a", "90, 90", "0x5A", "5A5A"] {
         assert!(!text.contains(secret), "{text}");
     }

@@ -22,13 +22,20 @@ impl Window {
     /// the highest.
     pub(crate) fn take(&mut self, number: u64) -> bool {
         let (word, bit) = ((number / 64) as usize % WORDS, 1 << (number % 64));
+        if self.has_passed(number) {
+            return false;
+        }
         if number >= self.next {
             self.advance(number);
-        } else if self.next - number > REPLAY_WINDOW as u64 || self.taken[word] & bit != 0 {
-            return false;
         }
         self.taken[word] |= bit;
         true
+    }
+
+    /// Whether `number` was taken before, or is 1,024 or more below the highest: [`take`](Self::take) would refuse it.
+    pub(crate) fn has_passed(&self, number: u64) -> bool {
+        let (word, bit) = ((number / 64) as usize % WORDS, 1 << (number % 64));
+        number < self.next && (self.next - number > REPLAY_WINDOW as u64 || self.taken[word] & bit != 0)
     }
 
     /// Makes `number` the highest: what falls out of the window makes room for what lies between.

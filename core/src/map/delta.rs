@@ -90,7 +90,7 @@ impl<const N: usize> Map<'_, N> {
 
     /// Takes a peer's version, and what it asks of our change log.
     pub fn on_version(&mut self, from: Slot, packet: &Version<'_>) -> VersionOutcome {
-        let theirs = packet.version.to_vector();
+        let theirs = self.believed(packet.version.to_vector());
         if !packet.forgotten.is_empty() {
             let forgotten = packet.forgotten.to_vector();
             self.learn_forgotten(&forgotten);
@@ -298,9 +298,10 @@ impl<const N: usize> Map<'_, N> {
     pub fn on_delta(&mut self, envelope: &Envelope, packet: &Delta<'_>) -> Result<DeltaOutcome, Reject> {
         let from = envelope.slot;
         let fixed = packet.fixed;
+        let theirs = packet.version.iter().filter(self.believes());
         let flags = fixed.flags.get();
         let known = &mut self.peer_versions[from.index()];
-        packet.version.iter().for_each(|(slot, counter)| known.raise(slot, counter));
+        theirs.clone().for_each(|(slot, counter)| known.raise(slot, counter));
         let tells = !packet.buried.is_empty();
         let buried = if tells { Some(packet.buried.to_vector()) } else { None };
         if let Some(buried) = &buried {
@@ -351,7 +352,7 @@ impl<const N: usize> Map<'_, N> {
             peer.committed = true;
             peer.counted |= envelope.flags & flag::CAUGHT_UP != 0;
             self.stats.commits += 1;
-            self.join_version(packet.version.iter());
+            self.join_version(theirs);
             self.try_start();
         } else if !advance.progress {
             self.stats.deltas_out_of_order += 1;

@@ -13,6 +13,7 @@ use core::fmt;
 
 use super::collect::Collection;
 use super::event::Event;
+use super::lives::is_beyond_belief;
 use super::repair::Repairs;
 use super::{Map, Phase, State};
 use crate::clock::VersionVector;
@@ -167,6 +168,9 @@ impl<const N: usize> Map<'_, N> {
 
     /// Takes note of what others say was forgotten.
     pub(super) fn learn_forgotten(&mut self, theirs: &VersionVector<N>) {
+        // A lie must not leave a slot without a generation to come back with (R4.5).
+        let believes = |counter: u64| !self.state.bound || !is_beyond_belief(counter);
+        let theirs = &VersionVector::from_counters(theirs.counters().map(|c| if believes(c) { c } else { 0 }));
         let news = theirs.exceeding(&self.state.forgets.lives);
         if news.is_empty() {
             return;

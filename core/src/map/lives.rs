@@ -6,12 +6,18 @@ use super::peer::Peer;
 use super::{Map, Phase};
 use crate::clock::VersionVector;
 use crate::id::{Life, Slot, SlotSet};
+use crate::limits::{GENERATION_TOLD_MAX, TOLD_INTERVAL};
 use crate::teeth::Tooth;
 use crate::wire::{Envelope, Kind, LifeNotice, LifeNoticeFixed, Reject, Writer, flag};
 
 /// Times that hearing of another life in our slot raises our generation once we write; after that the lesser is fenced.
 /// Before the first write it is once for each peer, because each may know another of our past lives.
 const NOTICE_RAISES: u8 = 2;
+
+/// Whether nobody is believed who tells of this counter of a bound slot, but the slot itself (R4.5).
+pub(super) const fn is_beyond_belief(counter: u64) -> bool {
+    (counter >> 32) as u32 > GENERATION_TOLD_MAX
+}
 
 impl<const N: usize> Map<'_, N> {
     /// Decides whether a checked packet may reach its handler, and takes note of its sender's life.
@@ -125,9 +131,67 @@ impl<const N: usize> Map<'_, N> {
             let mut lives = VersionVector::new();
             lives.raise(notice.slot, last_counter(notice.life.generation));
             self.learn_forgotten(&lives);
-        } else if notice.life.id != self.state.life.id {
+        } else if notice.life.id == self.state.life.id {
+            // Ours.
+        } else if self.state.bound {
+            self.hear_of_other_life(notice.life.generation);
+        } else {
             self.meet_other_life(notice.life);
         }
+    }
+
+    /// Somebody else says that another life is in our slot, which a key binds: that is no proof (R4.5).
+    fn hear_of_other_life(&mut self, generation: u32) {
+        let state = &mut self.state;
+        if generation < state.life.generation || generation > GENERATION_TOLD_MAX {
+            return;
+        }
+        if state.phase != Phase::Starting {
+            self.hear_word(generation);
+        } else if usize::from(state.raised_on_notice) < N {
+            state.raised_on_notice += 1;
+            self.raise_generation(generation + 1);
+        }
+    }
+
+    /// Others say that our slot, which a key binds, has writes of this generation that are not ours, or a life.
+    fn hear_word(&mut self, generation: u32) {
+        self.state.told = self.state.told.max(Some(generation));
+        self.act_on_word();
+    }
+
+    /// Raises our generation above what we were told of, if the last time is long enough ago: a lie costs us what we write
+    /// anew then, so not more often than that. Honest word waits, and is not lost.
+    pub(super) fn act_on_word(&mut self) {
+        let state = &mut self.state;
+        if !matches!(state.phase, Phase::Active { .. }) || state.now < state.told_after {
+            return;
+        }
+        let Some(told) = state.told.take().filter(|told| *told >= state.life.generation) else { return };
+        state.told_after = state.now + TOLD_INTERVAL;
+        self.raise_and_redot(told + 1);
+    }
+
+    /// Returns whether what a version says of a slot is believed: all, but of ours what is beyond belief.
+    pub(super) fn believes(&self) -> impl Fn(&(Slot, u64)) -> bool + Clone + use<N> {
+        let (me, bound) = (self.state.slot, self.state.bound);
+        move |&(slot, counter)| !(bound && slot == me && is_beyond_belief(counter))
+    }
+
+    /// Returns a version without what it says of our slot, if that is beyond belief.
+    pub(super) fn believed(&self, theirs: VersionVector<N>) -> VersionVector<N> {
+        let me = self.state.slot;
+        if !self.state.bound || !is_beyond_belief(theirs.get(me)) {
+            return theirs;
+        }
+        let mut counters = *theirs.counters();
+        counters[me.index()] = self.state.version.get(me);
+        VersionVector::from_counters(counters)
+    }
+
+    /// Whether a counter of our slot is above all that we have written or adopted.
+    pub(super) fn is_ahead(&self, counter: u64) -> bool {
+        counter > self.state.version.get(self.state.slot).max(self.state.life_base)
     }
 
     /// Another life was heard in our slot: perhaps a second server, perhaps only our own past (R4.5).
@@ -167,6 +231,9 @@ impl<const N: usize> Map<'_, N> {
 
     /// Takes note of a counter of our own slot, seen in a version or a record (R4.1).
     pub(super) fn witness_own(&mut self, counter: u64) {
+        if self.state.bound && is_beyond_belief(counter) {
+            return;
+        }
         let state = &mut self.state;
         let ours = state.version.get(state.slot).max(state.life_base);
         state.own_seen = state.own_seen.max(counter);
@@ -179,6 +246,11 @@ impl<const N: usize> Map<'_, N> {
             return;
         }
         // Somebody else writes in our slot, or did in a life that we know nothing of.
+        if state.bound {
+            // Or somebody only says so.
+            self.hear_word((counter >> 32) as u32);
+            return;
+        }
         let generation = ((counter >> 32) as u32).max(state.life.generation).checked_add(1);
         match generation {
             Some(generation) if !state.raised_on_evidence => {

@@ -182,6 +182,12 @@ struct State<const N: usize> {
     held_next: VersionVector<N>,
     /// The greatest term of any tombstone collected anywhere (R2).
     floor: u32,
+    /// Only a packet of our slot proves that another server has it (R4.5).
+    bound: bool,
+    /// The greatest generation of our slot that others told of and ours is to be raised above, once it may.
+    told: Option<u32>,
+    /// No raise by word of others before.
+    told_after: Instant,
     /// The highest counter of our own slot seen anywhere (R4.1).
     own_seen: u64,
     /// Counters above this are of our present life.
@@ -268,6 +274,9 @@ impl<'a, const N: usize> Map<'a, N> {
                 held: VersionVector::new(),
                 held_next: VersionVector::new(),
                 floor: 0,
+                bound: false,
+                told: None,
+                told_after: Instant::ZERO,
                 own_seen: 0,
                 life_base: 0,
                 push_barrier: 0,
@@ -301,6 +310,9 @@ impl<'a, const N: usize> Map<'a, N> {
         self.state.now = self.state.now.max(now);
         self.table.set_heartbeat(self.state.now.0);
         self.try_start();
+        if self.state.told.is_some() {
+            self.act_on_word();
+        }
     }
 
     /// Returns a handle that reads from any thread while this map writes.
@@ -396,6 +408,17 @@ impl<'a, const N: usize> Map<'a, N> {
     /// Returns who shares the keys, and how.
     pub fn owners(&self) -> &Owners {
         &self.state.owners
+    }
+
+    /// Tells whether a key binds our slot, so that a packet of it can only come from a server that has the key. Then what
+    /// others say of our slot raises our generation, within bounds, and never fences us (R4.5).
+    pub fn bind_slot(&mut self, bound: bool) {
+        self.state.bound = bound;
+    }
+
+    /// Whether a key binds our slot.
+    pub fn slot_is_bound(&self) -> bool {
+        self.state.bound
     }
 
     /// Tells whether the members are still being found: until then nobody is known to wait for (R4.2), and only the

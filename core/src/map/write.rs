@@ -165,7 +165,10 @@ impl<'a, const N: usize> Map<'a, N> {
             None if self.broken(Tooth::TermRestarts) => Some(1),
             None => self.state.floor.checked_add(1),
             Some(old) if self.broken(Tooth::TermNotRaised) => Some(old.term),
-            Some(old) if old.dot.slot == slot && !old.tombstone => Some(old.term),
+            // Below a counter that somebody claimed in our name, the same term would lose.
+            Some(old) if old.dot.slot == slot && !old.tombstone && !self.is_ahead(old.dot.counter) => {
+                Some(old.term)
+            }
             Some(old) => old.term.checked_add(1),
         };
         let term = term.ok_or(PutError::TermExhausted)?;

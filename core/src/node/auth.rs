@@ -11,8 +11,10 @@
 
 use heapless::Vec;
 
+use super::share::Shares;
 use crate::auth::{AuthKey, KeyRing, RotationError, Subkey, Window};
 use crate::id::{Address, Life, Slot, SlotSet};
+use crate::time::Instant;
 use crate::wire::{self, Envelope, Reject, Sealed};
 
 /// Challenges that may wait to be sent: as many as a device hands over before it asks what there is to send.
@@ -70,16 +72,18 @@ pub(super) struct Auth<const N: usize> {
     /// Packets made for servers that we do not know.
     sent_to_nobody: u64,
     challenges: Vec<Challenge, CHALLENGES>,
+    shares: Shares<N>,
 }
 
 impl<const N: usize> Auth<N> {
-    pub(super) fn new(ring: KeyRing) -> Self {
+    pub(super) fn new(ring: KeyRing, shares: Shares<N>) -> Self {
         Self {
             ring,
             peers: [const { Peer::NEW }; N],
             ready: SlotSet::EMPTY,
             sent_to_nobody: 0,
             challenges: Vec::new(),
+            shares,
         }
     }
 
@@ -112,6 +116,27 @@ impl<const N: usize> Auth<N> {
         self.ring.get(packet.header.key_id).ok_or(Reject::KeyId)
     }
 
+    /// Decides without a code whether a packet is worth one: its source has something left of its share, and its number may
+    /// still be new. `replays` is whether that counts.
+    pub(super) fn prefer(
+        &mut self,
+        now: Instant,
+        ours: u64,
+        packet: &Sealed<'_>,
+        replays: bool,
+    ) -> Result<(), Reject> {
+        let Envelope { slot, life, to_life, .. } = packet.envelope();
+        if !self.shares.allows(now, slot) {
+            return Err(Reject::OverBudget);
+        }
+        let peer = &self.peers[slot.index()];
+        let of_window = to_life == ours && peer.life == life.id;
+        if replays && of_window && peer.window.has_passed(packet.header.number.get() >> 8) {
+            return Err(Reject::Replay);
+        }
+        Ok(())
+    }
+
     /// Asks `opens` whether a packet is what its sender made under the key that it names.
     pub(super) fn check(
         &self,
@@ -135,13 +160,14 @@ impl<const N: usize> Auth<N> {
     }
 
     /// Takes the number of a packet whose code was right and that names our life, if its sender's life is the one whose
-    /// window we have.
+    /// window we have, and takes the packet off its sender's share.
     pub(super) fn take_number(&mut self, packet: &Sealed<'_>) -> Result<(), Reject> {
-        let Envelope { slot, life, .. } = packet.envelope();
+        let Envelope { kind, slot, life, .. } = packet.envelope();
         let peer = &mut self.peers[slot.index()];
         if peer.life == life.id && !peer.window.take(packet.header.number.get() >> 8) {
             return Err(Reject::Replay);
         }
+        self.shares.spend(slot, kind);
         Ok(())
     }
 

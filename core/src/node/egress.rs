@@ -102,13 +102,16 @@ impl<const N: usize> Node<'_, N> {
         }
         // Keeps members' lives apart: exempt from the budget, and bounded by itself.
         while let Some(notice) = self.notices.pop() {
-            let Notice { slot, other, to_life, .. } = notice;
+            let Notice { slot, other, to_life, to } = notice;
             let written = match other {
                 Some(other) => self.map.write_life_notice(slot, other, to_life, frame),
                 None => self.map.write_forgotten_notice(slot, to_life, frame),
             };
-            if let Some(written) = written {
-                return Some(self.seal(frame, written, 0, notice.to, notice.slot));
+            if let Some((envelope, len)) = written {
+                // Where a key binds the slot the two have to meet: word of each other proves nothing (R4.5).
+                let met = other.filter(|_| self.auth.is_some() && slot != self.config.slot);
+                let (len, members) = met.map_or((len, 0), |other| self.append_other(slot, other, frame, len));
+                return Some(self.seal(frame, (envelope, len), members, to, slot));
             }
         }
         if let Some(challenge) = self.auth.as_mut().and_then(Auth::next_challenge)

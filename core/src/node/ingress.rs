@@ -52,8 +52,13 @@ impl<const N: usize> Node<'_, N> {
         if let Err(reason) = self.map.admit(envelope) {
             // No answer is longer than what it answers.
             let tells = len >= HEADER + size_of::<LifeNoticeFixed>();
+            // Of two in one slot who have met, the lesser has to know, and both under one generation: else they would answer
+            // each other for ever.
+            let ours = self.map.life();
+            let met = envelope.slot == self.config.slot && self.map.slot_is_bound();
+            let concerns = !met || envelope.life.generation <= ours.generation;
             match reason {
-                Reject::OldLife | Reject::SlotConflict if tells => self.notice(from, envelope),
+                Reject::OldLife | Reject::SlotConflict if tells && concerns => self.notice(from, envelope),
                 Reject::Forgotten if tells && self.map.phase() != Phase::Forgotten => {
                     let Envelope { slot, life, .. } = *envelope;
                     self.tell(Notice { to: from, to_life: life.id, slot, other: None });
@@ -87,8 +92,13 @@ impl<const N: usize> Node<'_, N> {
 
     fn take_authenticated(&mut self, from: Address, packet: &[u8]) -> Result<(), Reject> {
         let sealed = Sealed::parse(packet, self.config.cluster, N)?;
-        let Some(auth) = &self.auth else { return Err(Reject::KeyId) };
-        if auth.key(&sealed)?.encrypts() {
+        let (ours, replays) = (self.map.life().id, !self.map.broken(Tooth::ReplayTaken));
+        let Some(auth) = &mut self.auth else { return Err(Reject::KeyId) };
+        let encrypts = auth.key(&sealed)?.encrypts();
+        // What takes no code comes first: whoever floods costs least.
+        auth.prefer(self.now, ours, &sealed, replays)?;
+        let auth = &*auth;
+        if encrypts {
             return if sealed.body.len() <= PAYLOAD_DEFAULT {
                 self.take_encrypted::<PAYLOAD_DEFAULT>(from, &sealed)
             } else {
@@ -212,7 +222,7 @@ impl<const N: usize> Node<'_, N> {
         }
     }
 
-    fn tell(&mut self, notice: Notice) {
+    pub(super) fn tell(&mut self, notice: Notice) {
         if !self.noticed.contains(&notice.to_life) && self.noticed.push(notice.to_life).is_ok() {
             // One place each: the lists have the same length.
             let _ = self.notices.push(notice);

@@ -10,6 +10,7 @@ mod auth;
 mod config;
 mod egress;
 mod ingress;
+mod share;
 mod stats;
 mod swim;
 
@@ -141,6 +142,7 @@ impl<'a, const N: usize> Node<'a, N> {
         )?;
         // Who has still to find the others must not take its empty world for the whole one.
         map.hold_start(config.swim.is_some());
+        map.bind_slot(keys.as_ref().is_some_and(KeyRing::binds));
         map.set_live(swim::first_live(config.slot, config.swim.is_some(), configured));
         // Without membership nobody tells the others our weight, so all weigh the same.
         if config.swim.is_some() {
@@ -162,7 +164,10 @@ impl<'a, const N: usize> Node<'a, N> {
             addresses: [Address::default(); N],
             rng,
             budget: Budget::new(config.budget_bytes, config.budget_interval),
-            auth: keys.map(auth::Auth::new),
+            auth: keys.map(|keys| {
+                let Config { budget_bytes, budget_interval, payload, .. } = *config;
+                auth::Auth::new(keys, share::Shares::new(budget_bytes, budget_interval, payload))
+            }),
             pushes: SlotSet::EMPTY,
             question: None,
             asks: SlotSet::EMPTY,
@@ -377,7 +382,10 @@ impl<'a, const N: usize> Node<'a, N> {
     pub fn set_keys(&mut self, keys: KeyRing) -> Result<(), RotationError> {
         let me = self.config.slot;
         let live = self.map.live().without(me);
-        self.auth.as_mut().ok_or(RotationError::NoKeys)?.set_ring(me, live, keys)
+        let binds = keys.binds();
+        self.auth.as_mut().ok_or(RotationError::NoKeys)?.set_ring(me, live, keys)?;
+        self.map.bind_slot(binds);
+        Ok(())
     }
 
     /// Returns the keys; `None` when packets are not authenticated.

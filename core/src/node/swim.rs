@@ -4,9 +4,9 @@
 
 use heapless::Vec;
 
-use super::Node;
+use super::{Node, Notice};
 use crate::id::{Address, Life, Slot, SlotSet};
-use crate::limits::PAYLOAD_MIN;
+use crate::limits::{GENERATION_TOLD_MAX, PAYLOAD_MIN};
 use crate::map::Phase;
 use crate::membership::{ENTRIES, Member, Membership, Meta, Outgoing, SUSPECTORS, State};
 use crate::time::{Duration, Instant};
@@ -141,9 +141,15 @@ impl<const N: usize> Node<'_, N> {
     pub(super) fn learn_members(&mut self, from: Slot, members: Members<'_>) {
         let (now, me) = (self.now, self.config.slot);
         let Some(membership) = &mut self.membership else { return };
+        let mut met = None;
         for (slot, entry) in members.iter().filter(|(slot, _)| self.config.configured.contains(*slot)) {
             let Some(member) = member_of(entry) else { continue };
-            if self.map.is_forgotten(slot, member.life) {
+            let known = if slot == me { self.map.life() } else { self.map.life_of(slot) };
+            let generation = member.life.generation;
+            // Nobody comes to it by himself, and the slot has not said so (R4.5).
+            let unbelieved =
+                self.map.slot_is_bound() && generation > GENERATION_TOLD_MAX.max(known.generation);
+            if unbelieved || self.map.is_forgotten(slot, member.life) {
                 continue;
             }
             if slot == me && (self.map.phase() == Phase::Starting || member.life > self.map.life()) {
@@ -152,7 +158,21 @@ impl<const N: usize> Node<'_, N> {
                 // us, because whose packets were never heard is told of by members only (R4.5).
                 self.map.on_life_notice(LifeNotice { slot, life: member.life, forgotten: false });
             }
+            // With a key that binds our slot that is no proof, but a packet from there is. Our generation may just have been
+            // raised above.
+            let ours = self.map.life();
+            let is_other = slot == me && member.life.id != ours.id && member.state.is_live();
+            if is_other
+                && self.map.slot_is_bound()
+                && member.life.generation >= ours.generation.saturating_sub(1)
+            {
+                met = Some(member);
+            }
             membership.learn(now, from, slot, &member, entry.suspected_by());
+        }
+        if let Some(member) = met.filter(|member| member.address != Address::default()) {
+            let other = Some(self.map.life());
+            self.tell(Notice { to: member.address, to_life: member.life.id, slot: me, other });
         }
     }
 
@@ -328,6 +348,20 @@ impl<const N: usize> Node<'_, N> {
         let share = DATA_ENTRIES * MEMBER;
         let news = self.membership.as_ref().is_some_and(Membership::has_news);
         if news && limit - share >= PAYLOAD_MIN { share } else { 0 }
+    }
+
+    /// Appends what is known of where life `other` in `slot` is, for the server that has to know of it; returns the
+    /// packet's new length and the number of members.
+    pub(super) fn append_other(&self, slot: Slot, other: Life, frame: &mut [u8], len: usize) -> (usize, u8) {
+        let member = self.member(slot).filter(|member| member.life.id == other.id);
+        match (member, frame.get_mut(len..len + MEMBER)) {
+            (Some(member), Some(room)) => {
+                let entry = entry_of(slot, member, SlotSet::EMPTY);
+                room.copy_from_slice(zerocopy::IntoBytes::as_bytes(&entry));
+                (len + MEMBER, 1)
+            }
+            _ => (len, 0),
+        }
     }
 
     /// Appends members to a data packet of `len` bytes; returns its new length and their number.

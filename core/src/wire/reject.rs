@@ -54,6 +54,8 @@ rejects! {
     Unproved = "unproved", "does not name our life: it may be a recording";
     /// An authenticated packet that was taken before, or is too old for that to be known.
     Replay = "replay", "came before, or is too old to know";
+    /// More of this source than its share of the interval; its code was not looked at.
+    OverBudget = "over_budget", "its source has used up its share of this interval";
     /// Another cluster's packet.
     Cluster = "cluster", "a packet of another cluster";
     /// A slot or life in the header outside its range.

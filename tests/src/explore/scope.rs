@@ -45,6 +45,8 @@ pub struct Scope {
     pub ticks_per_quarantine: u8,
     /// The ways to restart.
     pub restarts: &'static [Restart],
+    /// Whether keys bind the slots, so that what others say of one is word and no proof (R4.5).
+    pub bound: bool,
     /// Steps before the exploration starts, for worlds that begin at an interesting place.
     pub prelude: Vec<Action>,
     /// Whether replicas that exchange everything become equal; not so when a record does not fit.
@@ -71,6 +73,7 @@ impl Scope {
             budget: Budget::default(),
             ticks_per_quarantine: 1,
             restarts: &[],
+            bound: false,
             prelude: Vec::new(),
             converges: true,
             checks_r6: true,

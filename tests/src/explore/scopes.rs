@@ -189,6 +189,24 @@ pub fn lost_generation(reach: Reach) -> Scope {
     scope
 }
 
+/// The same where keys bind the slots: nobody is fenced by what a peer says, and dots are unique all the same.
+pub fn lost_generation_bound(reach: Reach) -> Scope {
+    let mut scope = lost_generation(reach);
+    (scope.name, scope.bound) = ("lost generation, bound slots", true);
+    scope.restarts = &[Restart::LostGreater, Restart::LostLesser];
+    scope
+}
+
+/// Crashes where keys bind the slots.
+pub fn crash_bound(reach: Reach) -> Scope {
+    let mut scope = crash(reach);
+    (scope.name, scope.bound) = ("crash, bound slots", true);
+    if reach == Reach::Short {
+        scope.budget.pushes = 0;
+    }
+    scope
+}
+
 /// Delete, collect and create anew, with packets that come late.
 pub fn collect(reach: Reach) -> Scope {
     let mut scope = Scope::new("collect", 2, 1);
@@ -404,6 +422,8 @@ pub fn all(reach: Reach) -> Vec<Scope> {
         crash,
         crashes,
         lost_generation,
+        lost_generation_bound,
+        crash_bound,
         collect,
         collect_crash,
         quarantine,

@@ -202,6 +202,7 @@ impl<const N: usize> World<N> {
         if let Some(tooth) = self.scope.tooth {
             map.break_rule(tooth);
         }
+        map.bind_slot(self.scope.bound);
         map.set_live(SlotSet::first(N));
         map.advance(self.now());
         // Who joins is told of everybody, and of who joins after it: not to be told before the first write would break R4.2

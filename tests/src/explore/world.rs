@@ -72,6 +72,7 @@ impl<const N: usize> World<N> {
             if let Some(tooth) = scope.tooth {
                 map.break_rule(tooth);
             }
+            map.bind_slot(scope.bound);
             // Nobody was alive before: nothing to wait for.
             map.set_live(SlotSet::EMPTY);
             map.set_live(SlotSet::first(N));

@@ -10,6 +10,7 @@ mod configs;
 mod frame;
 mod frames;
 mod generation;
+mod keys;
 mod map;
 mod node;
 mod packets;
@@ -29,7 +30,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "packets",
         about: "one packet: header, body of any kind, records, versions, members",
@@ -59,6 +60,18 @@ pub const TARGETS: [Target; 7] = [
         about: "configurations of a node and of an encapsulation, and what those do",
         longest: 160,
         run: configs::run,
+    },
+    Target {
+        name: "keys",
+        about: "key files: lines of ids, algorithms, options and secrets, by the documented rule",
+        longest: 400,
+        run: keys::run,
+    },
+    Target {
+        name: "keyed",
+        about: "a node with keys fed 50 packets: sealed by whoever holds a key, repeated, damaged behind their code",
+        longest: 512,
+        run: node::keyed::run,
     },
     Target {
         name: "node",

@@ -5,7 +5,7 @@ use popmap_core::time::Duration;
 use popmap_core::{Slot, SlotSet};
 use popmap_io::memory::Faults;
 
-use super::{frames, map, node};
+use super::{frames, keys, map, node};
 use crate::cluster::{Cluster, Restart, Storage};
 use crate::link::CLUSTER;
 use crate::members::swim;
@@ -23,6 +23,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "packets" => packets(),
         "frames" => frames::seeds(),
+        "keys" => keys::seeds(),
+        "keyed" => node::keyed::seeds(),
         "node" => node::seeds(),
         "map" => map::seeds(),
         "generation" => text(&["0\n", "4294967295\n", "4294967296\n", " 17 \r\n", "+5", "1 2", ""]),

@@ -6,7 +6,7 @@ use std::num::NonZeroU8;
 
 use popmap_core::auth::{AuthKey, KeyRing};
 use popmap_core::clock::Dot;
-use popmap_core::time::Instant;
+use popmap_core::time::{Duration, Instant};
 use popmap_core::wire::{HEADER, Kind};
 use popmap_core::{Address, Config, Key, Life, Member, Node, Phase, Reject, Slot, SlotSet, Stats};
 use popmap_tests::forge::{Record, authenticate, packet, restore_checksum};
@@ -152,7 +152,7 @@ const ROWS: [Row; Reject::ALL.len()] = [
             let mut flipped = sealed(version(), COUNT + 1);
             flipped[HEADER + 20] ^= 1;
             let mut foreign = version();
-            authenticate(&mut foreign, KEY.get(), &[0; 32], COUNT + 1);
+            authenticate(&mut foreign, KEY.get(), &[0; 32], (COUNT + 1) << 8);
             vec![flipped, foreign]
         },
     },
@@ -168,6 +168,7 @@ const ROWS: [Row; Reject::ALL.len()] = [
         reason: Reject::Replay,
         packets: || [COUNT, COUNT - 1_024].map(|count| sealed(version(), count)).into(),
     },
+    Row { reason: Reject::OverBudget, packets: || vec![sealed(version(), COUNT + 9_000)] },
     Row { reason: Reject::Cluster, packets: || vec![with(version(), 8, &(CLUSTER + 1).to_le_bytes())] },
     Row {
         reason: Reject::Header,
@@ -226,7 +227,8 @@ const ROWS: [Row; Reject::ALL.len()] = [
 
 /// Whether a reason takes keys.
 fn is_keyed(reason: Reject) -> bool {
-    matches!(reason, Reject::Unauthenticated | Reject::Mac | Reject::Unproved | Reject::Replay)
+    use Reject::{Mac, OverBudget, Replay, Unauthenticated, Unproved};
+    matches!(reason, Unauthenticated | Mac | Unproved | Replay | OverBudget)
 }
 
 /// A node that writes, knows a peer, and has nothing to send or to tell.
@@ -287,6 +289,17 @@ fn every_reason_raises_its_counter_and_moves_nothing() {
             let what = format!("{reason:?}, packet {number}");
             let keyed = is_keyed(*reason);
             let mut node = node(&mut storage, keyed);
+            let over = *reason == Reject::OverBudget;
+            if over {
+                // More than twice its budget would let it send.
+                for count in COUNT + 1.. {
+                    let packet = sealed(version(), count);
+                    if node.handle_packet(NOW, FROM, &packet).is_err() {
+                        break;
+                    }
+                }
+                rest(&mut node);
+            }
             let (before, stats) = (state(&node), node.stats());
             assert_eq!(node.handle_packet(NOW, FROM, packet), Err(*reason), "{what}");
 
@@ -304,8 +317,13 @@ fn every_reason_raises_its_counter_and_moves_nothing() {
             };
             assert_eq!(rest(&mut node), told, "{what}");
             // The next packet is none the worse for it.
-            let next = if keyed { sealed(version(), COUNT + 1) } else { version() };
-            assert_eq!(node.handle_packet(NOW, FROM, &next), Ok(()), "{what}");
+            let next = match (keyed, over) {
+                (_, true) => sealed(version(), COUNT + 9_001),
+                (true, _) => sealed(version(), COUNT + 1),
+                _ => version(),
+            };
+            let later = if over { NOW + Duration::from_millis(10) } else { NOW };
+            assert_eq!(node.handle_packet(later, FROM, &next), Ok(()), "{what}");
         }
     }
 }

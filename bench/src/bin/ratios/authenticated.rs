@@ -8,7 +8,7 @@ use popmap_bench::contest::{Contest, time};
 use popmap_bench::stream::{
     CLUSTER, FOLLOWER, NOW, PER_PACKET, Packet, SHAPE, SLOTS, Stream, WRITERS_MAX, capacity,
 };
-use popmap_core::auth::{Aead, AuthKey, ChaCha20Poly1305, KeyRing};
+use popmap_core::auth::{Aead, Aes256Gcm, AuthKey, KeyRing};
 use popmap_core::wire::{self, numbered, seal_with_key};
 use popmap_core::{Address, Config, Node, Slot};
 use popmap_io::Storage;
@@ -31,7 +31,8 @@ impl Keyed {
     /// Returns one that has taken the history; its memory is never given back.
     fn new(stream: &Stream, cipher: &'static dyn Aead, encrypts: bool) -> Self {
         let key = AuthKey::shared(ID, [0x5e; 32]).with_cipher(cipher).encrypted(encrypts);
-        let config = Config { capacity: capacity(stream.keys()), ..stream.config() };
+        // All packets come at one instant of one source: its share has to be enough for them.
+        let config = Config { capacity: capacity(stream.keys()), budget_bytes: u32::MAX, ..stream.config() };
         let storage = Storage::new(Node::<SLOTS>::words(&config)).leak();
         let ring = KeyRing::new([key.clone()], ID).expect("one key");
         let node = Node::with_keys(NOW, storage, &config, ring).expect("the configuration is valid");
@@ -91,22 +92,22 @@ impl Keyed {
 
 pub fn merges(effort: &Effort, rows: &mut Rows) {
     let named = |what: &str| format!("merge-{what}/64/warm");
-    let (portable, fast, allocated) = (named("chacha20-poly1305"), named("aegis-128l"), named("auth-alloc"));
+    let (portable, fast, allocated) = (named("aes-256-gcm"), named("aegis-128l"), named("auth-alloc"));
     let [portable_encrypted, fast_encrypted] = [&portable, &fast].map(|name| format!("{name}/encrypted"));
     if !effort.wants(&[&portable, &fast, &portable_encrypted, &fast_encrypted, &allocated]) {
         return;
     }
     let stream = RefCell::new(Stream::new(KEYS, WRITERS_MAX));
     let mut bare = stream.borrow().node();
-    let ciphers: [&'static dyn Aead; 2] = [&ChaCha20Poly1305, &Aegis128L];
-    let [mut chacha, mut aegis] = ciphers.map(|cipher| Keyed::new(&stream.borrow(), cipher, false));
-    let [mut chacha_encrypted, mut aegis_encrypted] =
+    let ciphers: [&'static dyn Aead; 2] = [&Aes256Gcm, &Aegis128L];
+    let [mut gcm, mut aegis] = ciphers.map(|cipher| Keyed::new(&stream.borrow(), cipher, false));
+    let [mut gcm_encrypted, mut aegis_encrypted] =
         ciphers.map(|cipher| Keyed::new(&stream.borrow(), cipher, true));
     let mut contest = Contest::new();
     contest.enter("CRC", |round: &mut Round| crate::merge::merge(&mut bare, round, None, false));
-    contest.enter("portable", |round| chacha.merge(round));
+    contest.enter("portable", |round| gcm.merge(round));
     contest.enter("fast", |round| aegis.merge(round));
-    contest.enter("portable, encrypted", |round| chacha_encrypted.merge(round));
+    contest.enter("portable, encrypted", |round| gcm_encrypted.merge(round));
     contest.enter("fast, encrypted", |round| aegis_encrypted.merge(round));
     let results = contest.run(effort.rounds(200), || next_round(&stream, false));
     rows.compare(&fast, &results, ["fast", "CRC"], Some(1.7));
@@ -114,7 +115,7 @@ pub fn merges(effort: &Effort, rows: &mut Rows) {
     rows.compare(&fast_encrypted, &results, ["fast, encrypted", "CRC"], None);
     rows.compare(&portable_encrypted, &results, ["portable, encrypted", "CRC"], None);
 
-    let mut keyed = Keyed::new(&stream.borrow(), &ChaCha20Poly1305, true);
+    let mut keyed = Keyed::new(&stream.borrow(), &Aes256Gcm, true);
     let keys = stream.borrow_mut().pick(BURST * PER_PACKET);
     let batch = stream.borrow_mut().batch(&keys);
     let packets = keyed.sealed(&batch.full);

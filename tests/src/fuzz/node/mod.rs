@@ -15,6 +15,7 @@ use super::frame::{Frame, ROOM};
 use crate::link::CLUSTER;
 
 mod forge;
+pub mod keyed;
 mod watch;
 
 use forge::{KEYS, forge, key};
@@ -323,7 +324,8 @@ mod tests {
         let seen = format!("taken {taken:?}, rejected {rejected:?}, works {works:?}");
         assert!(taken.iter().all(|count| *count > 100), "{seen}");
         // This node has no keys; for one that has there is `crate::adversary`.
-        let keyed = [Reject::Unauthenticated, Reject::Mac, Reject::Unproved, Reject::Replay];
+        let keyed =
+            [Reject::Unauthenticated, Reject::Mac, Reject::Unproved, Reject::Replay, Reject::OverBudget];
         for (reason, count) in Reject::ALL.iter().zip(rejected) {
             assert_eq!(count == 0, keyed.contains(reason), "{reason:?}: {seen}");
         }
