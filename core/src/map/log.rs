@@ -114,11 +114,13 @@ impl<'a> ChangeLog<'a> {
 
     /// Whether a walk may go on at `position`: neither has anything behind it left the ring, nor is it in a scan that has
     /// become of no use.
+    #[inline]
     pub fn reaches(&self, position: u64) -> bool {
         position <= self.ends.head && self.entries_behind(position) <= self.len() as u64
     }
 
     /// Returns the entries behind a position.
+    #[inline]
     fn entries_behind(&self, position: u64) -> u64 {
         let Ends { head, start, scanned, .. } = self.ends;
         if position >= start {
@@ -145,6 +147,7 @@ impl<'a> ChangeLog<'a> {
 
     /// Returns the way from `from`, which the log must [reach](Self::reaches) for it to be whole, in this order: positions of a scan, if it
     /// is one of them, and those of changes.
+    #[inline]
     pub fn steps(&self, from: u64) -> Steps {
         let entries = self.entries_behind(from).min(self.len() as u64);
         let Ends { start, scanned, .. } = self.ends;
