@@ -170,7 +170,8 @@ impl<const N: usize> Map<'_, N> {
     pub(super) fn learn_forgotten(&mut self, theirs: &VersionVector<N>) {
         // A lie must not leave a slot without a generation to come back with (R4.5).
         let believes = |counter: u64| !self.state.bound || !is_beyond_belief(counter);
-        let theirs = &VersionVector::from_counters(theirs.counters().map(|c| if believes(c) { c } else { 0 }));
+        let theirs =
+            &VersionVector::from_counters(theirs.counters().map(|c| if believes(c) { c } else { 0 }));
         let news = theirs.exceeding(&self.state.forgets.lives);
         if news.is_empty() {
             return;

@@ -258,11 +258,12 @@ mod tests {
             rejected.iter_mut().zip(stats.rejected).for_each(|(sum, count)| *sum += count);
         }
         assert!(taken > 10_000, "{taken}");
+        // What names another life is unproved before anybody asks for which it was.
         use Reject::{
-            KeyId, Mac, OldLife, OtherLife, Record, Replay, SlotConflict, Unauthenticated, Unproved,
+            Forgotten, KeyId, Mac, OldLife, Record, Replay, SlotConflict, Unauthenticated, Unproved,
         };
         for reason in
-            [KeyId, Mac, OldLife, OtherLife, Record, Replay, SlotConflict, Unauthenticated, Unproved]
+            [Forgotten, KeyId, Mac, OldLife, Record, Replay, SlotConflict, Unauthenticated, Unproved]
         {
             assert!(rejected[reason.index()] > 0, "{reason:?}: {rejected:?}");
         }
