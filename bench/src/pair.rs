@@ -226,7 +226,7 @@ impl Pair {
         let (envelope, body) = wire::parse(packet, CLUSTER, &SHAPE, SLOTS).expect("the packet is valid");
         self.follower.admit(&envelope).expect("the writer is known");
         let Body::Delta(delta) = body else { unreachable!("a delta was sent") };
-        self.follower.on_delta(&envelope, &delta).committed
+        self.follower.on_delta(&envelope, &delta).expect("nothing was forgotten").committed
     }
 
     fn look_up(&self, keys: &[Key]) -> usize {

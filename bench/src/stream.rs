@@ -276,7 +276,7 @@ pub fn merge(map: &mut Map<'_>, packet: &[u8]) {
     let (envelope, body) = wire::parse(packet, CLUSTER, &SHAPE, SLOTS).expect("the packet is valid");
     map.admit(&envelope).expect("the sender is known");
     let Body::Delta(delta) = body else { unreachable!("a delta was sent") };
-    map.on_delta(&envelope, &delta);
+    map.on_delta(&envelope, &delta).expect("nothing was forgotten");
 }
 
 /// Completes a packet of this PoP.

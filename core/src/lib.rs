@@ -121,10 +121,12 @@ pub mod time;
 pub mod wire;
 
 pub use id::{Address, Key, Life, Slot, SlotSet};
-pub use map::{Event, Harvest, Lookup, Map, MapConfig, MapError, Phase, PutError, Reader, RemoveError};
+pub use map::{
+    Event, ForgetError, Harvest, Lookup, Map, MapConfig, MapError, Phase, PutError, Reader, RemoveError,
+};
 pub use membership::{Member, Meta, State, SwimConfig, SwimStats};
 pub use node::{Config, ConfigError, Node, Stats, Transmit};
 pub use sync::{SyncConfig, SyncStats};
 #[cfg(popmap_teeth)]
-pub use teeth::Tooth;
+pub use teeth::{Tooth, break_readers};
 pub use wire::{Reject, Shape};

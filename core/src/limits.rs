@@ -40,7 +40,8 @@ pub const LOG_PART_MIN: u64 = 64;
 /// Records of a packet that are looked up together before the first of them is merged.
 pub const MERGE_BATCH: usize = 32;
 
-/// Longer than any packet can live between two servers of a PoP, duplicates and switch buffers included (rule R2).
+/// Longer than any packet can live between two servers of a PoP, duplicates and switch buffers included (rule R2). Measured by
+/// the clock handed to the node: a leap forward by x shortens the one under way by x.
 pub const QUARANTINE: Duration = Duration::from_secs(10);
 
 /// Records that answering one repair question may read.
@@ -55,6 +56,10 @@ const _: () = {
     assert!(PAYLOAD_MIN <= PAYLOAD_DEFAULT && PAYLOAD_DEFAULT <= PAYLOAD_MAX);
     // A delta with a full version vector still carries one record of the greatest length.
     assert!(crate::wire::DELTA_FIXED + 8 + 8 * SLOTS_MAX + RECORD_OVERHEAD + VALUE_MAX <= PAYLOAD_MIN);
+    // One for a server that is new to what left without a forgotten slot carries that, and beside it the version or a record.
+    assert!(crate::wire::DELTA_FIXED + 2 * (8 + 8 * SLOTS_MAX) <= PAYLOAD_MIN);
+    // A version with all that can be forgotten.
+    assert!(crate::wire::VERSION_FIXED + 2 * (8 + 8 * SLOTS_MAX) <= PAYLOAD_MIN);
     // Packet lengths and record counts are 16-bit on the wire.
     assert!(PAYLOAD_MAX <= u16::MAX as usize);
     // Log positions are compared through their low 30 bits. Between two that are compared lie no more than the entries of

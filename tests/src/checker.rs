@@ -8,7 +8,9 @@
 //!   there is nothing that replicas could differ about; should it come back to any table from a packet still in
 //!   flight, everybody is held to it again.
 //! - **No resurrection** Once a tombstone was collected anywhere, no table shows a lesser record at its key, until the
-//!   tombstone itself is lost.
+//!   tombstone itself is lost. If it left without a forgotten slot, tables of those may show one whose version does not
+//!   cover the tombstone and who do not know that it has left: the forgotten server's, and that of whoever began anew and
+//!   met that server first. They are replaced before replicas are compared.
 //! - **Dots** No two different writes have the same dot, unless the first is lost.
 //! - **Versions** never fall within a life, generations neither; HELD covers the version and every dot in the table.
 
@@ -51,6 +53,8 @@ pub struct Snapshot<const N: usize> {
     pub life: Life,
     /// Its version.
     pub version: VersionVector<N>,
+    /// What it knows to have left without a forgotten slot.
+    pub buried: VersionVector<N>,
     /// Its table.
     pub table: Table,
     /// The hash of its state.
@@ -66,7 +70,8 @@ impl<const N: usize> Snapshot<N> {
         }
         let mut hasher = Hash128::default();
         map.hash_state(&mut hasher);
-        Self { life: map.life(), version: *map.version(), table, hash: hasher.finish_128() }
+        let (life, version, buried) = (map.life(), *map.version(), *map.buried());
+        Self { life, version, buried, table, hash: hasher.finish_128() }
     }
 }
 
@@ -92,12 +97,14 @@ pub struct Ledger {
     writes: Vec<Write>,
     /// Per key the greatest tombstone that was collected anywhere.
     collected: Table,
+    /// Per key whether a slot was not asked about it, because it was forgotten.
+    unasked: [bool; KEYS_MAX],
 }
 
 impl Ledger {
     /// A world in which nothing was written yet.
     pub fn new(keys: Rc<[Key]>) -> Self {
-        Self { keys, writes: Vec::new(), collected: Table::default() }
+        Self { keys, writes: Vec::new(), collected: Table::default(), unasked: [false; KEYS_MAX] }
     }
 
     /// The order of R1, worked out anew.
@@ -113,7 +120,8 @@ impl Ledger {
         held.is_some_and(|held| self.compare(key, held, write) != Ordering::Less)
     }
 
-    /// Takes note of what a replica changed in one step: its own writes, and what it collected if it swept.
+    /// Takes note of what a replica changed in one step: its own writes, and what it collected if it swept. `gone`: its life
+    /// was forgotten.
     ///
     /// # Errors
     /// When two writes have one dot, or a version, a generation or HELD is not as it must be.
@@ -122,19 +130,18 @@ impl Ledger {
         map: &Map<'_, N>,
         before: &Snapshot<N>,
         after: &Snapshot<N>,
+        gone: bool,
     ) -> Result<(), Violation> {
         let slot = map.slot();
         for (key, held) in after.table.iter().enumerate() {
             let Some(held) = held else {
-                if let Some(old) =
-                    before.table[key].filter(|old| old.tombstone && before.life.id == after.life.id)
-                    && !self.covers(key, self.collected[key].as_ref(), &old)
-                {
-                    self.collected[key] = Some(old);
+                let old = before.table[key].filter(|old| old.tombstone && before.life.id == after.life.id);
+                if let Some(old) = old {
+                    self.note_collected(key, &old, after.buried.covers(old.dot));
                 }
                 continue;
             };
-            self.note_write(slot, key, held)?;
+            self.note_write(slot, key, held, gone)?;
             if !map.held().covers(held.dot) {
                 return violated!("HELD of {slot} is {:?} and its table has {:?}", map.held(), held.dot);
             }
@@ -157,7 +164,16 @@ impl Ledger {
         Ok(())
     }
 
-    fn note_write(&mut self, at: Slot, key: usize, held: &Held) -> Result<(), Violation> {
+    fn note_collected(&mut self, key: usize, old: &Held, unasked: bool) {
+        if self.collected[key].is_some_and(|held| held.dot == old.dot) {
+            self.unasked[key] |= unasked;
+        } else if !self.covers(key, self.collected[key].as_ref(), old) {
+            self.collected[key] = Some(*old);
+            self.unasked[key] = unasked;
+        }
+    }
+
+    fn note_write(&mut self, at: Slot, key: usize, held: &Held, gone: bool) -> Result<(), Violation> {
         let key_index = u8::try_from(key).expect("few keys");
         match self.writes.iter_mut().find(|write| write.held.dot == held.dot) {
             Some(write) if write.key == key_index && write.held == *held => Ok(()),
@@ -165,6 +181,8 @@ impl Ledger {
                 *write = Write::new(key_index, held);
                 Ok(())
             }
+            // It shows a write that is lost to all others.
+            Some(_) if gone => Ok(()),
             Some(write) => {
                 violated!(
                     "two writes have one dot: k{} {} and k{key} {}",
@@ -181,23 +199,28 @@ impl Ledger {
         }
     }
 
-    /// Checks R6 and that nothing was resurrected.
+    /// Checks R6 and that nothing was resurrected. What the replicas of the bitmap `gone` hold does not count: their lives
+    /// were forgotten.
     ///
     /// # Errors
     /// The first property that does not hold.
-    pub fn check<const N: usize>(&mut self, replicas: &[Snapshot<N>; N]) -> Result<(), Violation> {
+    pub fn check<const N: usize>(&mut self, all: &[Snapshot<N>; N], gone: u32) -> Result<(), Violation> {
+        let replicas = || all.iter().enumerate().filter(|(at, _)| gone >> at & 1 == 0);
         for (key, place) in self.collected.iter_mut().enumerate() {
             let known = |held: &Held, replica: &Snapshot<N>| {
                 replica.version.covers(held.dot)
                     || replica.table[key].is_some_and(|here| here.dot == held.dot)
             };
             // Lost like any other write, when nobody is left who knew of it.
-            *place = place.filter(|held| replicas.iter().any(|replica| known(held, replica)));
+            *place = place.filter(|held| replicas().any(|(_, replica)| known(held, replica)));
         }
         for (key, collected) in self.collected.iter().enumerate() {
             let Some(collected) = collected else { continue };
-            for (at, replica) in replicas.iter().enumerate() {
+            for (at, replica) in replicas() {
+                // Who was not asked, and who took its records, has it still; but must not when it comes to know.
+                let knows = replica.version.covers(collected.dot) || replica.buried.covers(collected.dot);
                 if let Some(held) = &replica.table[key]
+                    && (knows || !self.unasked[key])
                     && self.compare(key, held, collected) == Ordering::Less
                 {
                     return violated!(
@@ -215,12 +238,12 @@ impl Ledger {
             let shown = |held: Option<Held>| held.is_some_and(|held| held.dot == write.dot);
             let known =
                 |replica: &Snapshot<N>| shown(held_at(replica)) || !lost && replica.version.covers(write.dot);
-            let lost = !replicas.iter().any(known);
+            let lost = !replicas().any(|(_, replica)| known(replica));
             self.writes[i].lost = lost;
             if lost || self.covers(at_key, self.collected[at_key].as_ref(), &write) {
                 continue;
             }
-            for (at, replica) in replicas.iter().enumerate() {
+            for (at, replica) in replicas() {
                 let held = held_at(replica);
                 if replica.version.covers(write.dot) && !self.covers(at_key, held.as_ref(), &write) {
                     return violated!(
@@ -268,7 +291,7 @@ impl Ledger {
     /// Returns a hash that does not depend on the order of independent writes.
     pub fn hash(&self) -> u128 {
         let writes = self.writes.iter().map(Hash128::of).fold(0u128, u128::wrapping_add);
-        writes.wrapping_add(Hash128::of(&self.collected))
+        writes.wrapping_add(Hash128::of(&(&self.collected, self.unasked)))
     }
 }
 

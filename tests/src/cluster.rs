@@ -151,6 +151,10 @@ impl<'a, const N: usize> Cluster<'a, N> {
             None => Node::new(now, block, &config),
         };
         let mut node = node.expect("a valid configuration");
+        #[cfg(popmap_teeth)]
+        if let Some(tooth) = crate::teeth::broken() {
+            node.break_rule(tooth);
+        }
         for peer in config.configured.iter() {
             node.set_address(peer, Network::address(peer));
         }

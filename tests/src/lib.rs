@@ -16,4 +16,6 @@ pub mod members;
 #[cfg(target_os = "linux")]
 pub mod netns;
 pub mod scenario;
+#[cfg(popmap_teeth)]
+pub mod teeth;
 pub mod vopr;

@@ -32,6 +32,10 @@ pub fn storage<const N: usize>(capacity: usize, shape: &Shape) -> Vec<u64> {
 /// When the configuration or the storage is refused.
 pub fn started<'a, const N: usize>(storage: &'a mut [u64], config: &MapConfig) -> Map<'a, N> {
     let mut map = Map::new(storage, config).expect("a valid configuration");
+    #[cfg(popmap_teeth)]
+    if let Some(tooth) = crate::teeth::broken() {
+        map.break_rule(tooth);
+    }
     map.advance(Instant::ZERO);
     map
 }
@@ -85,13 +89,13 @@ pub fn handle<const N: usize>(
         Body::Version(packet) => {
             map.on_version(from, packet);
         }
-        Body::Delta(packet) => return Ok(Some(map.on_delta(envelope, packet))),
+        Body::Delta(packet) => return map.on_delta(envelope, packet).map(Some),
         Body::Push(packet) => {
             map.on_push(from, packet)?;
         }
         Body::Digest(packet) => map.on_digest(from, packet)?,
         Body::Repair(packet) => map.on_repair(from, packet)?,
-        Body::Report(packet) => map.on_report(packet),
+        Body::Report(packet) => map.on_report(from, packet)?,
         Body::HistoryAsk(packet) => map.on_history_ask(from, packet),
         Body::HistoryAnswer(packet) => map.on_history_answer(from, packet)?,
         Body::LifeNotice(packet) => map.on_life_notice(*packet),

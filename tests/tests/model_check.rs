@@ -56,10 +56,14 @@ scopes! {
     collect: 1_500_000,
     collect_crash: 400_000,
     quarantine: 200_000,
+    stale_observation: 1_000,
+    floor: 50,
     hashes: 300_000,
     hashes_crash: 700_000,
     hashes_collect: 800_000,
     repair: 100_000,
+    forget: 100_000,
+    forget_crash: 100_000,
     circle: 150_000,
 }
 

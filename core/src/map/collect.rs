@@ -2,6 +2,7 @@
 
 use super::{Map, State};
 use crate::clock::VersionVector;
+use crate::id::SlotSet;
 use crate::limits::QUARANTINE;
 use crate::teeth::Tooth;
 use crate::time::Instant;
@@ -17,11 +18,19 @@ pub(super) struct Collection<const N: usize> {
     said: VersionVector<N>,
     /// The life of each slot then.
     lives: [u64; N],
+    /// Configured slots that were not asked, because they were forgotten.
+    left_out: SlotSet,
 }
 
 impl<const N: usize> Default for Collection<N> {
     fn default() -> Self {
-        Self { since: None, stable: VersionVector::new(), said: VersionVector::new(), lives: [0; N] }
+        Self {
+            since: None,
+            stable: VersionVector::new(),
+            said: VersionVector::new(),
+            lives: [0; N],
+            left_out: SlotSet::EMPTY,
+        }
     }
 }
 
@@ -29,6 +38,11 @@ impl<const N: usize> Collection<N> {
     /// Returns what every slot's version covered at the observation.
     pub fn stable(&self) -> &VersionVector<N> {
         &self.stable
+    }
+
+    /// Whether a configured slot was not asked, because it was forgotten.
+    pub fn leaves_out(&self) -> bool {
+        !self.left_out.is_empty()
     }
 }
 
@@ -38,35 +52,42 @@ impl<const N: usize> Map<'_, N> {
     /// A packet heard at least [`QUARANTINE`] after the observation was sent after it, so hearing every slot that late,
     /// in the life observed, is both halves of condition (2).
     pub(super) fn may_collect(&mut self) -> bool {
+        if self.state.phase == super::Phase::Forgotten {
+            return false;
+        }
         let Some(since) = self.state.collection.since else {
             self.observe();
             return false;
         };
         let State { slot, configured, now, .. } = self.state;
         let collection = &self.state.collection;
+        let asked = configured.without(slot).difference(collection.left_out);
         let quarantine =
             if self.broken(Tooth::NoQuarantine) { crate::time::Duration::ZERO } else { QUARANTINE };
-        let (mut ready, mut stale) = (now >= since + quarantine, false);
-        for other in configured.without(slot).iter() {
+        let left_out = self.forgotten_slots().intersection(configured);
+        let (mut ready, mut stale) = (now >= since + quarantine, left_out != collection.left_out);
+        for other in asked.iter() {
             let peer = &self.state.peers[other.index()];
             stale |= peer.life.id != collection.lives[other.index()];
             ready &= peer.heard >= since + quarantine;
             ready &= self.state.version.get(other) >= collection.said.get(other);
         }
+        stale &= !self.broken(Tooth::StaleObservation);
         if stale {
             self.state.collection = Collection::default();
         }
         ready && !stale
     }
 
-    /// Begins a round, if every configured slot is known.
+    /// Begins a round, if every configured slot is known that was not forgotten.
     fn observe(&mut self) {
         let State { slot, configured, now, version, .. } = self.state;
         if self.tombstones() == 0 {
             return;
         }
-        let mut next = Collection { since: Some(now), stable: version, ..Collection::default() };
-        for other in configured.without(slot).iter() {
+        let left_out = self.forgotten_slots().intersection(configured);
+        let mut next = Collection { since: Some(now), stable: version, left_out, ..Collection::default() };
+        for other in configured.without(slot).difference(left_out).iter() {
             let life = self.state.peers[other.index()].life;
             if !life.is_known() {
                 return;

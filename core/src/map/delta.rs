@@ -1,14 +1,14 @@
 //! Versions and deltas: the walk along the change log, and the commit (rules R5 and R6).
 
-use super::Map;
 use super::log::Piece;
 use super::peer::{Origin, Serve, Session, Stretch};
 use super::table::writer as writer_of;
+use super::{Map, Phase};
 use crate::clock::VersionVector;
 use crate::id::{Slot, SlotSet};
 use crate::limits::WALK_MAX;
 use crate::teeth::Tooth;
-use crate::wire::{Delta, DeltaFixed, Envelope, Kind, MapShape, Version, VersionFixed, Writer, flag};
+use crate::wire::{Delta, DeltaFixed, Envelope, Kind, MapShape, Reject, Version, VersionFixed, flag};
 
 /// How a version is to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,6 +28,8 @@ pub struct VersionOutcome {
     pub owes_delta: bool,
     /// We lack something: send our version, unless this was a reply to it.
     pub lacks: bool,
+    /// The peer has to see our version before it may take our deltas, or count on us: send it (R2).
+    pub tell: bool,
 }
 
 /// What a delta packet brought.
@@ -51,10 +53,13 @@ impl<const N: usize> Map<'_, N> {
     pub fn write_version(&self, to: Slot, request: &Request, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let peer = &self.state.peers[to.index()];
         let Session { cursor, ref ahead, .. } = peer.session;
+        let forgotten = &self.state.forgets.lives;
         let set = |flag: u16, on: bool| if on { flag } else { 0 };
         let flags = set(VersionFixed::REPLY, request.reply)
             | set(VersionFixed::FORCE, request.force)
-            | set(VersionFixed::HAS_CURSOR, cursor.is_some());
+            | set(VersionFixed::HAS_CURSOR, cursor.is_some())
+            | set(VersionFixed::UNSEEN, !peer.told_version)
+            | set(VersionFixed::FORGETS, !forgotten.occupied().is_empty());
         let until = if ahead.is_empty() { 0 } else { peer.session.gap_end() };
         let fixed = VersionFixed {
             shape: MapShape::new(&self.shape, 0),
@@ -66,14 +71,16 @@ impl<const N: usize> Map<'_, N> {
             floor: self.state.floor.into(),
             reserved: 0.into(),
         };
-        let mut writer = Writer::new(frame)?;
+        let mut writer = self.writer(frame)?;
         if writer.room() < size_of::<VersionFixed>() {
             return None;
         }
         let at = writer.reserve::<VersionFixed>();
         writer.fill(at, &fixed);
         let version = &self.state.version;
-        if !writer.sparse(version, version.occupied()) {
+        let fits = writer.sparse(version, version.occupied())
+            && (flags & VersionFixed::FORGETS == 0 || writer.sparse(forgotten, forgotten.occupied()));
+        if !fits {
             return None;
         }
         Some((self.envelope(Kind::Version, peer.life.id), writer.len()))
@@ -82,9 +89,20 @@ impl<const N: usize> Map<'_, N> {
     /// Takes a peer's version, and what it asks of our change log.
     pub fn on_version(&mut self, from: Slot, packet: &Version<'_>) -> VersionOutcome {
         let theirs = packet.version.to_vector();
+        if !packet.forgotten.slots().is_empty() {
+            let forgotten = packet.forgotten.to_vector();
+            self.learn_forgotten(&forgotten);
+            self.state.peers[from.index()].knows_forgotten = forgotten.covers_all(self.forgotten());
+            self.try_start();
+        }
+        if self.state.phase == Phase::Forgotten {
+            return VersionOutcome::default();
+        }
         self.note_version(from, &theirs, packet.fixed.floor.get());
 
         let flags = packet.fixed.flags.get();
+        let has_seen = flags & VersionFixed::UNSEEN == 0;
+        self.state.peers[from.index()].has_seen = has_seen;
         let has_cursor = flags & VersionFixed::HAS_CURSOR != 0;
         let cursor =
             Some(packet.fixed.cursor.get()).filter(|&cursor| has_cursor && cursor <= self.log.head());
@@ -92,6 +110,11 @@ impl<const N: usize> Map<'_, N> {
         let unseen = !theirs.covers_all(&self.state.version)
             || cursor != Some(self.log.head()) && !theirs.covers_all(&self.state.held);
         let owes_delta = unseen || flags & VersionFixed::FORCE != 0;
+        let lacks = !self.state.version.covers_all(&theirs);
+        if owes_delta && !has_seen && self.has_forgotten() && !self.broken(Tooth::ServedUnseen) {
+            // Of whose version it has not seen it cannot know whether that covers what is buried: it asks again.
+            return VersionOutcome { owes_delta: false, lacks, tell: true };
+        }
         if owes_delta {
             let serve = self.start_of(from, cursor);
             let until = if serve.origin == Origin::Cursor { packet.fixed.until.get() } else { 0 };
@@ -99,14 +122,24 @@ impl<const N: usize> Map<'_, N> {
             self.state.peers[from.index()].serve = Some(Serve { until, packets_left, ..serve });
             self.state.serving.insert(from);
         }
-        VersionOutcome { owes_delta, lacks: !self.state.version.covers_all(&theirs) }
+        let starts = !self.state.peers[from.index()].active;
+        let tell = owes_delta && (!self.has_had_buried(from) || starts && self.has_forgotten());
+        VersionOutcome { owes_delta, lacks, tell }
     }
 
     /// Takes note of what `from` accounts for, as it says in this life.
     pub(super) fn note_version(&mut self, from: Slot, theirs: &VersionVector<N>, floor: u32) {
         self.peer_versions[from.index()].join(theirs);
-        self.state.floor = self.state.floor.max(floor);
+        self.state.peers[from.index()].told_version = true;
+        self.join_floor(floor);
         self.witness_own(theirs.get(self.state.slot));
+    }
+
+    /// Takes note of another's floor (R2).
+    pub(super) fn join_floor(&mut self, floor: u32) {
+        if !self.broken(Tooth::FloorNotJoined) {
+            self.state.floor = self.state.floor.max(floor);
+        }
     }
 
     /// Where a walk for `peer` starts: at its cursor, or at the newest checkpoint that its version covers, or with a scan.
@@ -125,6 +158,11 @@ impl<const N: usize> Map<'_, N> {
             (_, Some(base)) => serve(base, Origin::Base),
             _ => serve(self.log.start_scan(), Origin::Scan),
         }
+    }
+
+    /// Whether `peer` has told us its version in its present life.
+    pub fn has_version_of(&self, peer: Slot) -> bool {
+        self.state.peers[peer.index()].told_version
     }
 
     /// Whether `peer` is known to account for something that we do not.
@@ -156,9 +194,13 @@ impl<const N: usize> Map<'_, N> {
             // So much has changed meanwhile.
             serve = Serve { packets_left: serve.packets_left, ..self.start_of(to, None) };
         }
-        let mut writer = Writer::new(frame)?;
+        let mut writer = self.writer(frame)?;
         let record_len = self.shape.record_len();
-        if writer.room() < size_of::<DeltaFixed>() + 8 + record_len {
+        // Whoever may hold records older than what is buried has to know of that before it uses anything of this.
+        let buried =
+            if self.has_had_buried(to) { SlotSet::EMPTY } else { self.state.forgets.buried.occupied() };
+        let buried_len = if buried.is_empty() { 0 } else { 8 + 8 * buried.len() };
+        if writer.room() < size_of::<DeltaFixed>() + 8 + buried_len + record_len {
             return None;
         }
         let fixed_at = writer.reserve::<DeltaFixed>();
@@ -174,7 +216,8 @@ impl<const N: usize> Map<'_, N> {
                 let entries = &entries[..entries.len().min(most as usize)];
                 let lacks = |mark: [u64; 2]| mark[0] > theirs.get(writer_of(mark[1]));
                 // Eight bytes stay for an empty version.
-                let (walked, copied) = self.table.copy_changed(entries, first, lacks, writer.left(8));
+                let room = writer.left(8 + buried_len);
+                let (walked, copied) = self.table.copy_changed(entries, first, lacks, room);
                 writer.claim(copied * record_len);
                 count += copied;
                 steps.pass(first, walked);
@@ -194,7 +237,7 @@ impl<const N: usize> Map<'_, N> {
             if let Some((at, mark)) = record
                 && !theirs.covers(mark.dot)
             {
-                if writer.room() < record_len + 8 {
+                if writer.room() < record_len + 8 + buried_len {
                     break;
                 }
                 self.table.copy_out(at, writer.claim(record_len));
@@ -209,9 +252,13 @@ impl<const N: usize> Map<'_, N> {
         } else {
             self.state.version.exceeding(theirs)
         };
-        let complete = reached == head && writer.sparse(&self.state.version, news);
+        let fits = writer.room() >= 8 + 8 * news.len() + buried_len;
+        let complete = reached == head && fits && writer.sparse(&self.state.version, news);
         if !complete {
             writer.put(&[0; 8]);
+        }
+        if !buried.is_empty() {
+            writer.sparse(&self.state.forgets.buried, buried);
         }
         let last = complete || serve.packets_left <= 1 || serve.until != 0 && reached >= stop;
         let bit = |flag: u32, on: bool| if on { flag } else { 0 };
@@ -226,7 +273,8 @@ impl<const N: usize> Map<'_, N> {
                 flags: (bit(DeltaFixed::FROM_BASE, serve.origin == Origin::Base)
                     | bit(DeltaFixed::FROM_SCAN, serve.origin == Origin::Scan)
                     | bit(DeltaFixed::COMPLETE, complete)
-                    | bit(DeltaFixed::LAST, last))
+                    | bit(DeltaFixed::LAST, last)
+                    | bit(DeltaFixed::BURIED, !buried.is_empty()))
                 .into(),
             },
         );
@@ -241,19 +289,34 @@ impl<const N: usize> Map<'_, N> {
     }
 
     /// Takes a delta: merges its records at once, and commits the sender's version when R5 allows it.
-    pub fn on_delta(&mut self, envelope: &Envelope, packet: &Delta<'_>) -> DeltaOutcome {
+    ///
+    /// # Errors
+    /// [`Reject::LacksBuried`] or [`Reject::Forgotten`] when records of the sender, or of anybody, may not be taken (R2); no
+    /// record, version or cursor was changed.
+    pub fn on_delta(&mut self, envelope: &Envelope, packet: &Delta<'_>) -> Result<DeltaOutcome, Reject> {
         let from = envelope.slot;
         let fixed = packet.fixed;
         let (theirs, listed) = (packet.version.to_vector::<N>(), packet.version.slots());
         let flags = fixed.flags.get();
-        self.stats.deltas += 1;
-        self.state.floor = self.state.floor.max(fixed.floor.get());
         self.peer_versions[from.index()].join_in(listed, &theirs);
+        let tells = !packet.buried.slots().is_empty();
+        let buried = if tells { Some(packet.buried.to_vector()) } else { None };
+        if let Some(buried) = &buried {
+            self.learn_buried(buried);
+            if self.state.phase == Phase::Forgotten {
+                return Err(Reject::Forgotten);
+            }
+        }
+        if !packet.records.is_empty() {
+            self.take_from(from, envelope.flags, buried.as_ref())?;
+        }
+        self.stats.deltas += 1;
+        self.join_floor(fixed.floor.get());
         let last = flags & DeltaFixed::LAST != 0;
         // The published rule asks what happened before the sender's version, all of it.
         let published = self.broken(Tooth::PublishedOrder).then(|| self.peer_versions[from.index()]);
         if !self.merge_all(&packet.records, published.as_ref().unwrap_or(&theirs)) {
-            return DeltaOutcome { refused: true, last, ..DeltaOutcome::default() };
+            return Ok(DeltaOutcome { refused: true, last, ..DeltaOutcome::default() });
         }
         if self.broken(Tooth::CommitEveryPacket) {
             self.join_version(&self.peer_versions[from.index()].clone(), SlotSet::first(N));
@@ -265,6 +328,7 @@ impl<const N: usize> Map<'_, N> {
         };
         let (start, to, head) = (fixed.from.get(), fixed.to.get(), fixed.head.get());
         let (ordered, scan_is_whole) = (self.broken(Tooth::HeadOrder), self.broken(Tooth::ScanIsWhole));
+        let origin = if self.broken(Tooth::CursorPastGap) { Origin::Base } else { origin };
         let peer = &mut self.state.peers[from.index()];
         let newest_before = peer.session.newest_head;
         let advance = peer.session.advance(Stretch { origin, from: start, to, head });
@@ -284,7 +348,7 @@ impl<const N: usize> Map<'_, N> {
         } else if !advance.progress {
             self.stats.deltas_out_of_order += 1;
         }
-        DeltaOutcome { progress: advance.progress, committed, last, gap, refused: false }
+        Ok(DeltaOutcome { progress: advance.progress, committed, last, gap, refused: false })
     }
 
     /// Accounts for everything that `theirs`, zero but in the slots `listed`, does: R6 must hold for it already.

@@ -25,6 +25,13 @@ pub enum Event {
         /// The other's life; [`Life::NONE`] when only its writes were seen.
         by: Life,
     },
+    /// This life is over: the PoP has forgotten it, or we took records from a server that it has forgotten, before we were
+    /// told (R2). Nothing is written, merged or served any more. Discard the table and start a new life, with a greater
+    /// generation and empty storage; it pulls what it needs.
+    Forgotten {
+        /// Our generation, raised to the last one that was forgotten.
+        generation: u32,
+    },
     /// Two servers claim a slot.
     SlotConflict {
         /// The slot.

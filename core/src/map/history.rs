@@ -12,14 +12,15 @@ use crate::clock::{Dot, VersionVector};
 use crate::id::{Slot, SlotSet};
 use crate::limits::REPAIR_SCAN_MAX;
 use crate::wire::{
-    Envelope, HistoryAnswer, HistoryAnswerFixed, HistoryAsk, HistoryAskFixed, Kind, MapShape, Reject, Writer,
+    Envelope, HistoryAnswer, HistoryAnswerFixed, HistoryAsk, HistoryAskFixed, Kind, MapShape, Reject,
 };
 
 impl<const N: usize> Map<'_, N> {
-    /// Returns the configured peers that we had not met when we started writing, and have not asked since.
+    /// Returns the configured peers that we had not met when we started writing, and have not asked since; of those that were
+    /// forgotten, only who is back.
     pub fn history_unmet(&self) -> SlotSet {
         match self.state.phase {
-            Phase::Active { .. } => self.state.unmet,
+            Phase::Active { .. } => self.state.unmet.difference(self.forgotten_slots()),
             _ => SlotSet::EMPTY,
         }
     }
@@ -35,7 +36,7 @@ impl<const N: usize> Map<'_, N> {
         if !self.history_unmet().contains(to) || !peer.life.is_known() {
             return None;
         }
-        let mut writer = Writer::new(frame)?;
+        let mut writer = self.writer(frame)?;
         if writer.room() < size_of::<HistoryAskFixed>() {
             return None;
         }
@@ -72,7 +73,7 @@ impl<const N: usize> Map<'_, N> {
                 return None;
             }
         };
-        let mut writer = Writer::new(frame)?;
+        let mut writer = self.writer(frame)?;
         let record_len = self.shape.record_len();
         if writer.room() < size_of::<HistoryAnswerFixed>() + record_len {
             return None;
@@ -113,7 +114,8 @@ impl<const N: usize> Map<'_, N> {
     /// Takes older records: of our slot from a peer that we asked, or of the sender's own.
     ///
     /// # Errors
-    /// When we did not ask, or a record is of another slot; nothing was changed.
+    /// When we did not ask, or a record is of another slot, or no record of the sender's may be taken
+    /// ([`Reject::LacksBuried`]); nothing was changed.
     pub fn on_history_answer(&mut self, from: Slot, packet: &HistoryAnswer<'_>) -> Result<(), Reject> {
         let me = self.state.slot;
         let own = packet.fixed.flags.get() & HistoryAnswerFixed::OWN != 0;
@@ -125,6 +127,9 @@ impl<const N: usize> Map<'_, N> {
         let is_older = |dot: Dot| dot.slot == subject && dot.counter < below;
         if !packet.records.iter().all(|record| is_older(record.dot())) {
             return Err(Reject::Record);
+        }
+        if !packet.records.is_empty() {
+            self.take_from(from, 0, None)?;
         }
         let mut learned = false;
         for record in packet.records.iter() {

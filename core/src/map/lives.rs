@@ -1,6 +1,7 @@
 //! Rule R4: who may speak, for which life, and when this one may write.
 
 use super::event::Event;
+use super::forget::last_counter;
 use super::peer::Peer;
 use super::{Map, Phase};
 use crate::clock::VersionVector;
@@ -16,7 +17,8 @@ impl<const N: usize> Map<'_, N> {
     /// Decides whether a checked packet may reach its handler, and takes note of its sender's life.
     ///
     /// # Errors
-    /// Why not. [`Reject::OldLife`] and [`Reject::SlotConflict`] are worth telling the sender by a life notice.
+    /// Why not. [`Reject::OldLife`], [`Reject::SlotConflict`] and [`Reject::Forgotten`] are worth telling the sender by a life
+    /// notice, the last unless this life itself is over.
     pub fn admit(&mut self, packet: &Envelope) -> Result<(), Reject> {
         let state = &mut self.state;
         if packet.slot == state.slot {
@@ -29,6 +31,10 @@ impl<const N: usize> Map<'_, N> {
         if !state.configured.contains(packet.slot) {
             return Err(Reject::Unconfigured);
         }
+        let forgotten = self.is_forgotten(packet.slot, packet.life) && !self.broken(Tooth::ForgottenTaken);
+        if forgotten || self.state.phase == Phase::Forgotten {
+            return Err(Reject::Forgotten);
+        }
         let bound = !self.broken(Tooth::AnyLife);
         if bound && packet.kind.is_bound() && packet.to_life == 0 {
             return Err(Reject::NoLife);
@@ -36,6 +42,10 @@ impl<const N: usize> Map<'_, N> {
         // The sender's life is a fact whoever the packet was for. Two servers that each hold the other's last life
         // would else reject each other for ever.
         let known = self.note_life(packet.slot, packet.life);
+        if self.state.forgets.lives.get(packet.slot) > 0 {
+            // It may be a later life than the one that was forgotten.
+            self.refresh_live();
+        }
         let starts_here = self.state.phase == Phase::Starting && packet.to_life == self.state.life.id;
         if known.is_err() && packet.kind == Kind::LifeNotice && starts_here {
             // What it says of our slot is a fact whoever says it. Two servers that lost their generations, and each
@@ -71,7 +81,11 @@ impl<const N: usize> Map<'_, N> {
         if life < *known {
             return if self.broken(Tooth::OldLives) { Ok(()) } else { Err(Reject::OldLife) };
         }
-        self.state.peers[slot.index()] = Peer::reborn(life, counter);
+        let mut reborn = Peer::reborn(life, counter);
+        if self.broken(Tooth::CursorKept) {
+            reborn.session = core::mem::take(&mut self.state.peers[slot.index()].session);
+        }
+        self.state.peers[slot.index()] = reborn;
         self.peer_versions[slot.index()] = VersionVector::new();
         Ok(())
     }
@@ -94,16 +108,24 @@ impl<const N: usize> Map<'_, N> {
         let fixed = LifeNoticeFixed {
             generation: generation.into(),
             slot: slot.get(),
-            reserved: [0; 3],
+            flags: 0,
+            reserved: [0; 2],
             life: id.into(),
         };
         writer.fill(at, &fixed);
         Some((self.envelope(Kind::LifeNotice, to_life), writer.len()))
     }
 
-    /// Takes word of another life in a slot; only our own concerns us.
+    /// Takes word of another life in a slot, or that one was forgotten; only our own concerns us.
     pub fn on_life_notice(&mut self, notice: LifeNotice) {
-        if notice.slot == self.state.slot && notice.life.id != self.state.life.id {
+        if notice.slot != self.state.slot {
+            return;
+        }
+        if notice.forgotten {
+            let mut lives = VersionVector::new();
+            lives.raise(notice.slot, last_counter(notice.life.generation));
+            self.learn_forgotten(&lives);
+        } else if notice.life.id != self.state.life.id {
             self.meet_other_life(notice.life);
         }
     }
@@ -113,9 +135,10 @@ impl<const N: usize> Map<'_, N> {
         let ours = self.state.life;
         let same_generation = other.generation == ours.generation;
         match self.state.phase {
-            Phase::Fenced => {}
+            Phase::Fenced | Phase::Forgotten => {}
             // The other's dots cannot be ours.
             _ if other < ours && !same_generation => {}
+            Phase::Active { .. } if other > ours && self.broken(Tooth::NotFenced) => {}
             Phase::Active { .. } if other > ours => {
                 self.state.phase = Phase::Fenced;
                 self.state.conflicted.insert(self.state.slot);
@@ -169,7 +192,7 @@ impl<const N: usize> Map<'_, N> {
         }
     }
 
-    fn raise_generation(&mut self, generation: u32) {
+    pub(super) fn raise_generation(&mut self, generation: u32) {
         self.state.life.generation = generation;
         self.events.push(Event::GenerationRaised { generation });
     }
@@ -203,12 +226,14 @@ impl<const N: usize> Map<'_, N> {
             || self.others().all(|slot| self.state.peers[slot.index()].committed)
     }
 
-    /// Returns the live peers that we have not committed from, or only while they were starting themselves (R4.2).
+    /// Returns the live peers that we have not committed from, or only while they were starting themselves, or that may still
+    /// take records from a server which we do not wait for because it was forgotten (R4.2).
     pub fn waiting_for(&self) -> SlotSet {
         if self.state.phase != Phase::Starting {
             return SlotSet::EMPTY;
         }
-        self.others().filter(|slot| !self.state.peers[slot.index()].counted).collect()
+        let counts = |slot: &Slot| self.state.peers[slot.index()].counted && self.refuses_forgotten(*slot);
+        self.others().filter(|slot| !counts(slot)).collect()
     }
 
     fn others(&self) -> impl Iterator<Item = Slot> + use<'_, N> {

@@ -12,6 +12,7 @@ mod collect;
 mod config;
 mod delta;
 mod event;
+mod forget;
 mod harvest;
 mod history;
 mod inspect;
@@ -38,6 +39,7 @@ pub use config::{MapConfig, MapError};
 pub use delta::{DeltaOutcome, Request, VersionOutcome};
 pub use event::Event;
 pub(crate) use event::Events;
+pub use forget::ForgetError;
 pub use harvest::Harvest;
 pub use inspect::Held;
 pub use reader::{Lookup, Meta, Reader, Records};
@@ -49,6 +51,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use checkpoint::Checkpoints;
 use collect::Collection;
+use forget::Forgets;
 use layout::Layout;
 use log::ChangeLog;
 use peer::Peer;
@@ -75,6 +78,9 @@ pub enum Phase {
     },
     /// Another server has our slot; this one keeps merging and serving but writes no more.
     Fenced,
+    /// The PoP has forgotten this life, or what it holds came from one that it has forgotten: it neither writes, merges nor
+    /// serves (R2). Reads go on, of what it holds. Its table is to be discarded and a new life started.
+    Forgotten,
 }
 
 /// One replica of the map.
@@ -159,8 +165,10 @@ impl<'a, const N: usize> Parts<'a, N> {
 struct State<const N: usize> {
     slot: Slot,
     configured: SlotSet,
-    /// Who is alive and shares the keys, as told from outside; ourselves always.
+    /// Who is alive and shares the keys: as told, less those that were forgotten; ourselves always.
     owners: Owners,
+    /// Who is alive, as told from outside.
+    told_live: SlotSet,
     /// No start yet: the members are still being found.
     start_held: bool,
     life: Life,
@@ -197,6 +205,7 @@ struct State<const N: usize> {
     full: bool,
     peers: [Peer; N],
     collection: Collection<N>,
+    forgets: Forgets<N>,
     sweep_at: u32,
     sweep_collects: bool,
     repairs: Repairs,
@@ -249,6 +258,7 @@ impl<'a, const N: usize> Map<'a, N> {
                 slot,
                 configured,
                 owners: Owners::equal(configured),
+                told_live: configured,
                 start_held: false,
                 life,
                 phase: Phase::Starting,
@@ -271,6 +281,7 @@ impl<'a, const N: usize> Map<'a, N> {
                 full: false,
                 peers: core::array::from_fn(|_| Peer::default()),
                 collection: Collection::default(),
+                forgets: Forgets::default(),
                 sweep_at: 0,
                 sweep_collects: false,
                 repairs: Repairs::default(),
@@ -394,17 +405,27 @@ impl<'a, const N: usize> Map<'a, N> {
         self.try_start();
     }
 
-    /// Tells who is alive; slots that are not configured are left out, our own is always in.
+    /// Tells who is alive; slots that are not configured are left out, and those that were forgotten
+    /// ([`forget`](Self::forget)) until a later life is known. Our own is always in.
     pub fn set_live(&mut self, live: SlotSet) {
-        self.state.owners.set_live(live.intersection(self.state.configured).with(self.state.slot));
+        self.state.told_live = live;
+        self.refresh_live();
+    }
+
+    /// Works out anew who is alive: somebody was forgotten, or is back.
+    fn refresh_live(&mut self) {
+        let live =
+            self.state.told_live.intersection(self.state.configured).difference(self.forgotten_slots());
+        self.state.owners.set_live(live.with(self.state.slot));
         self.try_start();
     }
 
-    /// Tells which slots the PoP has; ours is always in. Tombstones wait for these and no others (R2).
+    /// Tells which slots the PoP has; ours is always in. Tombstones wait for these and no others, less those that were
+    /// forgotten (R2).
     pub fn set_configured(&mut self, configured: SlotSet) {
         self.state.configured = configured.intersection(SlotSet::first(N)).with(self.state.slot);
         self.state.collection = Collection::default();
-        self.set_live(self.state.owners.live());
+        self.refresh_live();
     }
 
     /// Returns the header of a packet of `kind`, computed for the present life of `to` where that matters.

@@ -19,6 +19,12 @@ pub(super) struct Peer {
     pub committed: bool,
     /// We committed from it when it had itself committed from all others (rule R4.2).
     pub counted: bool,
+    /// It told us its whole version.
+    pub told_version: bool,
+    /// It said that it has seen our version in this life of ours.
+    pub has_seen: bool,
+    /// It said that it knows of all that we know to be forgotten.
+    pub knows_forgotten: bool,
     /// How far we have come in its change log.
     pub session: Session,
     /// What it asked of ours.

@@ -88,12 +88,14 @@ impl<const N: usize> Map<'_, N> {
         if !self.owes_push(to) {
             return None;
         }
-        let mut writer = Writer::new(frame)?;
+        let mut writer = self.writer(frame)?;
         if writer.room() < size_of::<PushFixed>() {
             return None;
         }
         let fixed_at = writer.reserve::<PushFixed>();
         let is_whole = pushed >= self.fresh.lost
+            && self.has_had_buried(to)
+            && self.may_be_pushed_to(to)
             && (pushed >= self.state.push_barrier || self.broken(Tooth::PushUnguarded));
         let batch = if is_whole { self.fill_push(pushed, newest, &mut writer) } else { None };
         let len = if batch.is_some() { writer.len() } else { fixed_at + size_of::<PushFixed>() };
@@ -153,14 +155,18 @@ impl<const N: usize> Map<'_, N> {
     /// Takes an author's push. Returns whether something before it was missed, so that a pull is due.
     ///
     /// # Errors
-    /// When a record is not the author's, or outside the range; nothing was changed.
+    /// When a record is not the author's, or outside the range, or none of the author's may be taken
+    /// ([`Reject::LacksBuried`]); nothing was changed.
     pub fn on_push(&mut self, from: Slot, packet: &Push<'_>) -> Result<bool, Reject> {
         let (start, to) = (packet.fixed.from.get(), packet.fixed.to.get());
         let fits = |dot: crate::clock::Dot| dot.slot == from && dot.counter > start && dot.counter <= to;
         if !packet.records.iter().all(|record| fits(record.dot())) {
             return Err(Reject::Record);
         }
-        self.state.floor = self.state.floor.max(packet.fixed.floor.get());
+        if !packet.records.is_empty() {
+            self.take_from(from, 0, None)?;
+        }
+        self.join_floor(packet.fixed.floor.get());
         self.peer_versions[from.index()].raise(from, to);
         let mut theirs = VersionVector::new();
         theirs.raise(from, to);

@@ -18,10 +18,10 @@ use super::write::{Merged, mark_of, words_of};
 use crate::clock::{Dot, VersionVector};
 use crate::id::{Key, Slot};
 use crate::limits::{REPAIR_SCAN_MAX, SLOTS_MAX, VALUE_MAX};
+use crate::teeth::Tooth;
 use crate::time::{Duration, Instant};
 use crate::wire::{
     Digest, DigestFixed, Envelope, Kind, MapShape, RecordRef, Records, Reject, Repair, RepairFixed, Report,
-    Writer,
 };
 
 /// How long an answer to a repair question is taken.
@@ -100,7 +100,9 @@ pub(super) fn record_hash(words: impl Iterator<Item = u64>) -> u64 {
 impl<'a, const N: usize> Map<'a, N> {
     /// Returns the digest of all live records whose mix is from `from` to `to`: equal replicas have equal digests.
     pub fn digest(&self, from: u64, to: u64) -> u64 {
-        self.live_in(from, to).fold(0, |sum, at| sum.wrapping_add(record_hash(self.table.record(at))))
+        let words = if self.broken(Tooth::DigestWithoutValue) { 4 } else { usize::MAX };
+        let hash = |at| record_hash(self.table.record(at).take(words));
+        self.live_in(from, to).fold(0, |sum, at| sum.wrapping_add(hash(at)))
     }
 
     fn live_in(&self, from: u64, to: u64) -> impl Iterator<Item = Position> + use<'a, '_, N> {
@@ -122,7 +124,7 @@ impl<'a, const N: usize> Map<'a, N> {
         let first =
             if self.state.repairs.next_bucket >> bits == 0 { self.state.repairs.next_bucket } else { 0 };
         let count = ((1u32 << bits) - first).min(DIGESTS);
-        let mut writer = Writer::new(frame)?;
+        let mut writer = self.writer(frame)?;
         if !life.is_known() || writer.room() < size_of::<DigestFixed>() + 8 * count as usize {
             return None;
         }
@@ -194,7 +196,7 @@ impl<'a, const N: usize> Map<'a, N> {
     fn write_range(&mut self, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let (from, end) = self.state.repairs.ranges.pop()?;
         let exchange = self.state.repairs.answered?;
-        let mut writer = Writer::new(frame)?;
+        let mut writer = self.writer(frame)?;
         let room = writer.room().checked_sub(size_of::<RepairFixed>())? / self.shape.record_len();
         let mut to = end;
         while self.live_in(from, to).nth(room).is_some() {
@@ -227,7 +229,7 @@ impl<'a, const N: usize> Map<'a, N> {
 
     fn write_back(&mut self, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let exchange = self.state.repairs.asked?;
-        let mut writer = Writer::new(frame)?;
+        let mut writer = self.writer(frame)?;
         if writer.room() < size_of::<RepairFixed>() + self.shape.record_len() {
             return None;
         }
@@ -257,7 +259,8 @@ impl<'a, const N: usize> Map<'a, N> {
     /// Takes an answer to our question, or what we lack of an answer of ours.
     ///
     /// # Errors
-    /// When it is no timely answer in this exchange; nothing was changed.
+    /// When it is no timely answer in this exchange, or no record of the sender's may be taken ([`Reject::LacksBuried`]);
+    /// nothing was changed.
     pub fn on_repair(&mut self, from: Slot, packet: &Repair<'_>) -> Result<(), Reject> {
         let back = packet.fixed.flags.get() & RepairFixed::BACK != 0;
         let repairs = &self.state.repairs;
@@ -265,6 +268,9 @@ impl<'a, const N: usize> Map<'a, N> {
         let question = packet.fixed.question.get();
         if !exchange.is_some_and(|exchange| exchange.is(from, question, self.state.now)) {
             return Err(Reject::Unasked);
+        }
+        if !packet.records.is_empty() {
+            self.take_from(from, 0, None)?;
         }
         for record in packet.records.iter() {
             self.mend(&record);
@@ -297,7 +303,8 @@ impl<'a, const N: usize> Map<'a, N> {
         let key = record.key();
         let covered = self.state.version.covers(record.dot());
         let absent = self.table.find(key, key.mix()).is_none();
-        if absent && covered && (record.is_tombstone() || !self.is_unmet_past(record.dot())) {
+        let adopts = self.is_unmet_past(record.dot()) || self.broken(Tooth::RepairAdopts);
+        if absent && covered && (record.is_tombstone() || !adopts) {
             // Collected here, or never had: its owner knows better than either of us.
             if !record.is_tombstone() {
                 self.report(key, record);
@@ -369,7 +376,7 @@ impl<'a, const N: usize> Map<'a, N> {
     pub fn write_report(&mut self, frame: &mut [u8]) -> Option<(Envelope, usize)> {
         let report = self.state.repairs.reports.pop()?;
         let life = self.state.peers[report.owner.index()].life;
-        let mut writer = Writer::new(frame)?;
+        let mut writer = self.writer(frame)?;
         if !life.is_known() || writer.room() < size_of::<MapShape>() + self.shape.record_len() {
             return None;
         }
@@ -382,12 +389,17 @@ impl<'a, const N: usize> Map<'a, N> {
     }
 
     /// Takes records that a peer lacks though its version covers them; as their owner we put or remove them.
-    pub fn on_report(&mut self, packet: &Report<'_>) {
+    ///
+    /// # Errors
+    /// [`Reject::LacksBuried`] when no record of the sender's may be taken; nothing was changed.
+    pub fn on_report(&mut self, from: Slot, packet: &Report<'_>) -> Result<(), Reject> {
+        self.take_from(from, 0, None)?;
         for record in packet.records.iter() {
             if self.state.owners.owner(record.key()) == Some(self.state.slot) {
                 self.settle(&record);
             }
         }
+        Ok(())
     }
 
     /// As the owner of a disputed record: has it, then writes it again for all to see; has it not, then deletes it.

@@ -3,6 +3,7 @@
 use super::table::{Mark, Position, Stamp};
 use super::{Map, Phase};
 use crate::id::SlotSet;
+use crate::teeth::Tooth;
 
 impl<const N: usize> Map<'_, N> {
     /// Whether a sweep has anything to find: tombstones, or records ahead of the version.
@@ -49,6 +50,9 @@ impl<const N: usize> Map<'_, N> {
 
     fn collect(&mut self, at: Position, mark: &Mark) {
         self.state.floor = self.state.floor.max(mark.term);
+        if self.state.collection.leaves_out() {
+            self.state.forgets.buried.raise(mark.dot.slot, mark.dot.counter);
+        }
         let mix = self.table.key(at).mix();
         let position = self.log.append(at);
         self.table.remove(at, mix, Stamp::new(position, self.state.now.0));
@@ -59,7 +63,7 @@ impl<const N: usize> Map<'_, N> {
     /// Returns the dead slots whose records may be ahead of every live version.
     fn orphaned(&self) -> SlotSet {
         let state = &self.state;
-        if !matches!(state.phase, Phase::Active { .. }) {
+        if !matches!(state.phase, Phase::Active { .. }) || self.broken(Tooth::OrphansLeft) {
             return SlotSet::EMPTY;
         }
         state.held.exceeding(&state.version).difference(state.owners.live())

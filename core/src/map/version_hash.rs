@@ -10,10 +10,12 @@ use crate::limits::SLOTS_MAX;
 use crate::teeth::Tooth;
 use crate::wire::{Envelope, Kind, Probe, ProbeFixed, Writer};
 
-/// Where the terms of the hash come from: a slot's counter of the version, of HELD, the floor, the shape.
+/// Where the terms of the hash come from: a slot's counter of the version, of HELD, the floor, the shape, a slot's forgotten
+/// lives.
 const HELD: usize = SLOTS_MAX;
 const FLOOR: usize = 2 * SLOTS_MAX;
 const SHAPE: usize = FLOOR + 1;
+const FORGOTTEN: usize = SHAPE + 1;
 
 /// One term of the hash: for each place a permutation of the words (the finalizer of splitmix64, Steele et al. 2014).
 fn term(place: usize, word: u64) -> u64 {
@@ -24,7 +26,8 @@ fn term(place: usize, word: u64) -> u64 {
 }
 
 impl<const N: usize> Map<'_, N> {
-    /// Returns the hash of our version, of what we hold ahead of it, the floor and the shape; never 0. Part of the wire
+    /// Returns the hash of our version, of what we hold ahead of it, the floor, the shape and the lives that were forgotten;
+    /// never 0. Part of the wire
     /// version.
     ///
     /// A sum, so replicas that differ in one slot's counter alone never hash alike, and any two that differ with a chance
@@ -42,6 +45,10 @@ impl<const N: usize> Map<'_, N> {
         }
         for slot in held.exceeding(version).iter() {
             hash = hash.wrapping_add(term(HELD + slot.index(), held.get(slot)));
+        }
+        let forgotten = self.forgotten();
+        for slot in forgotten.occupied().iter() {
+            hash = hash.wrapping_add(term(FORGOTTEN + slot.index(), forgotten.get(slot)));
         }
         hash.max(1)
     }

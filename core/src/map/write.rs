@@ -21,6 +21,8 @@ pub enum PutError {
     Starting,
     /// Another server has our slot (R4.5). Start anew with a greater generation.
     Fenced,
+    /// The PoP has forgotten this life (R2). Discard the table and start anew with a greater generation.
+    Forgotten,
     /// This server has said that it leaves ([`Node::leave`](crate::Node::leave)): others own its keys. Only a new life
     /// may write again.
     Left,
@@ -44,6 +46,7 @@ impl fmt::Display for PutError {
         match self {
             Self::Starting => f.write_str("still starting: not every live peer has been committed from"),
             Self::Fenced => f.write_str("fenced: another server claims this slot"),
+            Self::Forgotten => f.write_str("forgotten: the PoP goes on without this life"),
             Self::Left => f.write_str("left: this server has said that it leaves"),
             Self::Full => f.write_str("the table is full but for its reserve for remote records"),
             Self::ValueLength { given, expected } => {
@@ -145,6 +148,7 @@ impl<'a, const N: usize> Map<'a, N> {
             Phase::Active { .. } => Ok(()),
             Phase::Starting => Err(PutError::Starting),
             Phase::Fenced => Err(PutError::Fenced),
+            Phase::Forgotten => Err(PutError::Forgotten),
         }
     }
 
@@ -305,7 +309,7 @@ impl<'a, const N: usize> Map<'a, N> {
     ) -> Merged {
         let me = self.state.slot;
         let is_old_life = mark.dot.slot == me && mark.dot.counter <= self.state.life_base;
-        if is_old_life && old.dot.counter > self.state.life_base {
+        if is_old_life && old.dot.counter > self.state.life_base && !self.broken(Tooth::NotReasserted) {
             return self.reassert(key, mix, entry.at, mark, old);
         }
         self.store(entry, Some(old), mark, Packed(record.packed_value()));
@@ -329,6 +333,9 @@ impl<'a, const N: usize> Map<'a, N> {
             }
             let (a, b) = (new.0.dot.slot, old.0.dot.slot);
             return crate::ownership::priority(a, key).cmp(&crate::ownership::priority(b, key));
+        }
+        if self.broken(Tooth::TieUnbroken) && new.0.term == old.0.term && new.0.dot.slot != old.0.dot.slot {
+            return Ordering::Less;
         }
         compare(key, (new.0, new.1.value_words()), (old.0, old.1.value()))
     }

@@ -18,6 +18,7 @@ mod suspicion;
 mod timers;
 
 use crate::id::{Address, Life, Slot, SlotSet};
+use crate::teeth::Tooth;
 use crate::time::{Duration, Instant};
 
 use heapless::Vec;
@@ -54,6 +55,8 @@ pub(crate) struct Membership<const N: usize> {
     /// Members that were told of everybody since they joined.
     greeted: SlotSet,
     pub(crate) stats: SwimStats,
+    #[cfg(popmap_teeth)]
+    pub(crate) tooth: Option<Tooth>,
 }
 
 /// Something for egress to send.
@@ -93,7 +96,21 @@ impl<const N: usize> Membership<N> {
             retry_on_until: now,
             greeted: SlotSet::EMPTY,
             stats: SwimStats::default(),
+            #[cfg(popmap_teeth)]
+            tooth: None,
         }
+    }
+
+    /// Whether a rule is broken on purpose; never, outside the negative controls.
+    #[cfg(popmap_teeth)]
+    fn broken(&self, tooth: Tooth) -> bool {
+        self.tooth == Some(tooth)
+    }
+
+    #[cfg(not(popmap_teeth))]
+    #[allow(clippy::unused_self, reason = "the negative controls have a choice here")]
+    const fn broken(&self, _: Tooth) -> bool {
+        false
     }
 
     /// Returns what is known of `slot`.
@@ -138,13 +155,15 @@ impl<const N: usize> Membership<N> {
             self.refute(from, news);
             return;
         }
+        let unnumbered = self.broken(Tooth::IncarnationIgnored);
         let known = &mut self.members[slot.index()];
         let by = by.without(slot);
         if news.state == State::Suspect && news.supports(known) {
             self.confirm(now, slot, by);
             return;
         }
-        if !news.replaces(known) {
+        let worth = |member: &Member| Member { incarnation: 0, ..*member };
+        if !news.replaces(known) || unnumbered && !worth(news).replaces(&worth(known)) {
             return;
         }
         // Who does not know its own address leaves it to the others to see where its packets come from.
@@ -190,6 +209,9 @@ impl<const N: usize> Membership<N> {
 
     /// Somebody says of us what would stand over what we say: say otherwise in a higher incarnation.
     fn refute(&mut self, from: Slot, news: &Member) {
+        if self.broken(Tooth::NotRefuted) {
+            return;
+        }
         let me = &mut self.members[self.me.index()];
         if news.life != me.life || !news.replaces(me) {
             if news.replaces_not(me) {
@@ -285,6 +307,8 @@ impl<const N: usize> Membership<N> {
         let counts = from == target && self.config.looks > 0;
         let suspicion = self.suspicions[from.index()].as_mut().filter(|_| counts);
         let looked_for = suspicion.is_some_and(|suspicion| suspicion.answered(now, number, newest));
+        let number =
+            if self.broken(Tooth::StaleAckTaken) { self.probes.awaited().unwrap_or(number) } else { number };
         match self.probes.on_ack(from, target, number) {
             probe::Acked::Ours => self.health.improve(),
             // One of the dead is back; so may be others.

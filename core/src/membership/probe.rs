@@ -186,6 +186,11 @@ impl<const N: usize> Probes<N> {
         self.passed_on.remove(origin);
     }
 
+    /// Returns the number of the ping whose ack is waited for.
+    pub(super) fn awaited(&self) -> Option<u32> {
+        self.current.as_ref().map(|probe| probe.number)
+    }
+
     pub(super) fn on_ack(&mut self, from: Slot, target: Slot, number: u32) -> Acked {
         if let Some(probe) = &mut self.current
             && probe.target == target

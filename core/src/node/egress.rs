@@ -1,7 +1,7 @@
 //! A packet out: encoded from the state as it is when the frame is filled. Egress never parses.
 
-use super::Node;
 use super::auth::{Auth, Challenge};
+use super::{Node, Notice};
 use crate::id::{Address, Slot, SlotSet};
 use crate::limits::PAYLOAD_MIN;
 use crate::map::Phase;
@@ -102,7 +102,11 @@ impl<const N: usize> Node<'_, N> {
         }
         // Keeps members' lives apart: exempt from the budget, and bounded by itself.
         while let Some(notice) = self.notices.pop() {
-            let written = self.map.write_life_notice(notice.slot, notice.other, notice.to_life, frame);
+            let Notice { slot, other, to_life, .. } = notice;
+            let written = match other {
+                Some(other) => self.map.write_life_notice(slot, other, to_life, frame),
+                None => self.map.write_forgotten_notice(slot, to_life, frame),
+            };
             if let Some(written) = written {
                 return Some(self.seal(frame, written, 0, notice.to, notice.slot));
             }

@@ -6,7 +6,7 @@ use crate::limits::{PAYLOAD_DEFAULT, PAYLOAD_MAX};
 use crate::map::Phase;
 use crate::teeth::Tooth;
 use crate::time::Instant;
-use crate::wire::{self, Body, Envelope, HEADER, Members, ProbeFixed, Reject, Sealed};
+use crate::wire::{self, Body, Envelope, HEADER, LifeNoticeFixed, Members, ProbeFixed, Reject, Sealed};
 
 /// Bytes of a challenge: an ack.
 const CHALLENGE: usize = HEADER + size_of::<ProbeFixed>();
@@ -34,27 +34,36 @@ impl<const N: usize> Node<'_, N> {
             return self.take_authenticated(from, packet);
         }
         let checked = wire::parse_with_members(packet, self.config.cluster, &self.config.shape, N)?;
-        self.take_checked(from, checked, None)
+        self.take_checked(from, checked, packet.len(), None)
     }
 
-    /// Takes a packet, checked by its checksum or by a key, to its handler.
+    /// Takes a packet of so many bytes, checked by its checksum or by a key, to its handler.
     fn take_checked(
         &mut self,
         from: Address,
         checked: (Envelope, Body<'_>, Members<'_>),
+        len: usize,
         sealed: Option<&Sealed<'_>>,
     ) -> Result<(), Reject> {
         let (envelope, body, members) = checked;
         let known = self.map.life_of(envelope.slot);
         if let Err(reason) = self.map.admit(&envelope) {
-            if matches!(reason, Reject::OldLife | Reject::SlotConflict) {
-                self.notice(from, &envelope);
+            // No answer is longer than what it answers.
+            let tells = len >= HEADER + size_of::<LifeNoticeFixed>();
+            match reason {
+                Reject::OldLife | Reject::SlotConflict if tells => self.notice(from, &envelope),
+                Reject::Forgotten if tells && self.map.phase() != Phase::Forgotten => {
+                    let Envelope { slot, life, .. } = envelope;
+                    self.tell(Notice { to: from, to_life: life.id, slot, other: None });
+                }
+                _ => {}
             }
             return Err(reason);
         }
         if known.is_known() && known.id != envelope.life.id && known.generation == envelope.life.generation {
             // The lesser may never be heard again, but its dots live on here: the greater has to know of it (R4.5).
-            self.tell(Notice { to: from, to_life: envelope.life.id, slot: envelope.slot, other: known });
+            let other = Some(known);
+            self.tell(Notice { to: from, to_life: envelope.life.id, slot: envelope.slot, other });
         }
         if let (Some(sealed), Some(auth)) = (sealed, &mut self.auth)
             && self.map.life_of(envelope.slot).id == envelope.life.id
@@ -132,7 +141,7 @@ impl<const N: usize> Node<'_, N> {
             return Err(Reject::Unproved);
         }
         let checked = wire::parse_behind(sealed.header, body, &self.config.shape, N)?;
-        self.take_checked(from, checked, Some(sealed))
+        self.take_checked(from, checked, HEADER + body.len(), Some(sealed))
     }
 
     fn dispatch(&mut self, envelope: &Envelope, body: &Body<'_>) -> Result<(), Reject> {
@@ -150,10 +159,13 @@ impl<const N: usize> Node<'_, N> {
                 if outcome.lacks {
                     self.sync.on_behind(now, from);
                 }
+                if outcome.tell {
+                    self.sync.tell(from);
+                }
             }
             Body::Delta(packet) => {
                 let starting = self.map.phase() == Phase::Starting;
-                let outcome = self.map.on_delta(envelope, packet);
+                let outcome = self.map.on_delta(envelope, packet)?;
                 self.sync.on_delta(now, from, &outcome, starting);
             }
             Body::Push(packet) => {
@@ -163,7 +175,7 @@ impl<const N: usize> Node<'_, N> {
             }
             Body::Digest(packet) => self.map.on_digest(from, packet)?,
             Body::Repair(packet) => self.map.on_repair(from, packet)?,
-            Body::Report(packet) => self.map.on_report(packet),
+            Body::Report(packet) => self.map.on_report(from, packet)?,
             Body::HistoryAsk(packet) => self.map.on_history_ask(from, packet),
             Body::HistoryAnswer(packet) => {
                 self.map.on_history_answer(from, packet)?;
@@ -189,11 +201,11 @@ impl<const N: usize> Node<'_, N> {
     fn notice(&mut self, from: Address, envelope: &Envelope) {
         let slot = envelope.slot;
         let known = if slot == self.config.slot { self.map.life() } else { self.map.life_of(slot) };
-        self.tell(Notice { to: from, to_life: envelope.life.id, slot, other: known });
+        self.tell(Notice { to: from, to_life: envelope.life.id, slot, other: Some(known) });
         if slot != self.config.slot && known.generation == envelope.life.generation {
             // The greater has to know too: their dots may be the same.
             let to = self.address(slot);
-            self.tell(Notice { to, to_life: known.id, slot, other: envelope.life });
+            self.tell(Notice { to, to_life: known.id, slot, other: Some(envelope.life) });
         }
     }
 

@@ -24,7 +24,7 @@ pub use stats::Stats;
 use crate::auth::{KeyRing, RotationError};
 use crate::clock::Dot;
 use crate::id::{Address, Key, Life, Slot, SlotSet};
-use crate::map::{Event, Harvest, Lookup, Map, MapConfig, Phase, PutError, Reader, RemoveError};
+use crate::map::{Event, ForgetError, Harvest, Lookup, Map, MapConfig, Phase, PutError, Reader, RemoveError};
 use crate::membership::{Member, Membership, SwimConfig};
 use crate::rng::Rng;
 use crate::sync::{Budget, Seen, Sync};
@@ -39,13 +39,13 @@ const SWEEP_PARTS: usize = 20;
 /// Life notices that may wait to be sent.
 const NOTICES: usize = 8;
 
-/// Word of another life in a slot, for a server that must know.
+/// Word of another life in a slot, or with none that its own was forgotten, for a server that must know.
 #[derive(Clone, Copy)]
 struct Notice {
     to: Address,
     to_life: u64,
     slot: Slot,
-    other: Life,
+    other: Option<Life>,
 }
 
 /// One server's share of the PoP: the map, and the schedule that keeps it equal to the others'.
@@ -336,6 +336,16 @@ impl<'a, const N: usize> Node<'a, N> {
         self.pushes = self.pushes.intersection(self.map.live());
     }
 
+    /// Forgets the server in `slot`, which is dead and is not coming back, so that tombstones do not wait for it. See
+    /// [`Map::forget`]; any one server is asked, and all others come to know.
+    ///
+    /// # Errors
+    /// Why it was not forgotten; nothing was changed.
+    pub fn forget(&mut self, now: Instant, slot: Slot) -> Result<u32, ForgetError> {
+        self.observe(now);
+        self.map.forget(slot)
+    }
+
     /// Tells where `slot` is reached. Packets from there update it.
     ///
     /// # Panics
@@ -375,10 +385,13 @@ impl<'a, const N: usize> Node<'a, N> {
         self.auth.as_ref().map(auth::Auth::ring)
     }
 
-    /// Breaks one rule of the map.
+    /// Breaks one rule.
     #[cfg(popmap_teeth)]
     pub fn break_rule(&mut self, tooth: crate::Tooth) {
         self.map.break_rule(tooth);
+        if let Some(membership) = &mut self.membership {
+            membership.tooth = Some(tooth);
+        }
     }
 
     fn due(&self) -> Option<Due> {

@@ -143,11 +143,14 @@ impl<const N: usize> Node<'_, N> {
         let Some(membership) = &mut self.membership else { return };
         for (slot, entry) in members.iter().filter(|(slot, _)| self.config.configured.contains(*slot)) {
             let Some(member) = member_of(entry) else { continue };
+            if self.map.is_forgotten(slot, member.life) {
+                continue;
+            }
             if slot == me && (self.map.phase() == Phase::Starting || member.life > self.map.life()) {
                 // An earlier life of ours, which those who only heard of it hold greater: raise ours (R4.1). Once we write
                 // that is too late: while they hold that one greater nobody holds us alive, and nobody else would tell
                 // us, because whose packets were never heard is told of by members only (R4.5).
-                self.map.on_life_notice(LifeNotice { slot, life: member.life });
+                self.map.on_life_notice(LifeNotice { slot, life: member.life, forgotten: false });
             }
             membership.learn(now, from, slot, &member, entry.suspected_by());
         }
@@ -197,6 +200,7 @@ impl<const N: usize> Node<'_, N> {
                 self.addresses[slot.index()] = member.address;
             }
             self.map.set_weight(slot, member.meta.weight());
+            self.map.hear_of(slot, member.life.generation);
             self.member_changes.insert(slot);
             if member.state.is_live() {
                 self.join.last_news = self.now;
@@ -210,7 +214,7 @@ impl<const N: usize> Node<'_, N> {
 
     pub(super) fn tick_members(&mut self) {
         let now = self.now;
-        if self.map.phase() == Phase::Fenced {
+        if matches!(self.map.phase(), Phase::Fenced | Phase::Forgotten) {
             // Who may not write must not own keys; whoever has the slot rightly has a greater life.
             self.say_goodbye();
         }

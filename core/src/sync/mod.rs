@@ -180,6 +180,11 @@ impl Sync {
         self.stir(now);
     }
 
+    /// `peer` has to see our version.
+    pub(crate) fn tell(&mut self, peer: Slot) {
+        self.versions.insert(peer);
+    }
+
     /// A probe of `peer` said that the hash of what it accounts for is `hash`: equal to ours, or not. If not, somebody has
     /// something, but pushes on their way may bring it: no more than a reason to exchange soon.
     pub(crate) fn on_compared(&mut self, now: Instant, peer: Slot, hash: u64, equal: bool) {

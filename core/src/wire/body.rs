@@ -28,7 +28,8 @@ layouts! {
         /// Entries of the list behind the fixed part: records or digests; zero for other kinds.
         count: U16,
     }
-    /// The fixed part of [`Kind::Version`]; the sender's version in sparse form follows.
+    /// The fixed part of [`Kind::Version`]; the sender's version in sparse form follows, then, with [`VersionFixed::FORGETS`],
+    /// what it knows to be forgotten.
     VersionFixed: 40 {
         /// Schema and value length; count zero.
         shape: MapShape,
@@ -38,14 +39,16 @@ layouts! {
         until: U64,
         /// Packets that the receiver may send in answer.
         window: U16,
-        /// [`VersionFixed::REPLY`], [`VersionFixed::HAS_CURSOR`], [`VersionFixed::FORCE`].
+        /// [`VersionFixed::REPLY`], [`VersionFixed::HAS_CURSOR`], [`VersionFixed::FORCE`], [`VersionFixed::FORGETS`],
+        /// [`VersionFixed::UNSEEN`].
         flags: U16,
         /// The sender's floor (rule R2).
         floor: U32,
         /// Zero; ignored.
         reserved: U64,
     }
-    /// The fixed part of [`Kind::Delta`]; the records follow, then the sender's version in exceptions form.
+    /// The fixed part of [`Kind::Delta`]; the records follow, then the sender's version in exceptions form, then, with
+    /// [`DeltaFixed::BURIED`], what left without a forgotten slot.
     DeltaFixed: 40 {
         /// Schema, value length and number of records.
         shape: MapShape,
@@ -57,7 +60,8 @@ layouts! {
         head: U64,
         /// The sender's floor (rule R2).
         floor: U32,
-        /// [`DeltaFixed::FROM_BASE`] or [`DeltaFixed::FROM_SCAN`], [`DeltaFixed::COMPLETE`], [`DeltaFixed::LAST`].
+        /// [`DeltaFixed::FROM_BASE`] or [`DeltaFixed::FROM_SCAN`], [`DeltaFixed::COMPLETE`], [`DeltaFixed::LAST`],
+        /// [`DeltaFixed::BURIED`].
         flags: U32,
     }
     /// The fixed part of [`Kind::Push`]; the records follow.
@@ -127,8 +131,10 @@ layouts! {
         generation: U32,
         /// The slot that both claim.
         slot: u8,
+        /// [`LifeNoticeFixed::FORGOTTEN`].
+        flags: u8,
         /// Zero; ignored.
-        reserved: [u8; 3],
+        reserved: [u8; 2],
         /// The id of the other life.
         life: U64,
     }
@@ -155,6 +161,10 @@ impl VersionFixed {
     pub const HAS_CURSOR: u16 = 2;
     /// A delta is wanted even if it carries nothing: the asker is starting (rule R4.2) or closes a session.
     pub const FORCE: u16 = 4;
+    /// The forgotten lives follow the version (rule R2).
+    pub const FORGETS: u16 = 8;
+    /// The sender has not seen the receiver's version in its present life.
+    pub const UNSEEN: u16 = 16;
 }
 
 impl DeltaFixed {
@@ -167,6 +177,13 @@ impl DeltaFixed {
     /// The range starts a scan of the table: what it has is of the receiver's walk from here on, and claims nothing of what
     /// is in front of it (rule R5).
     pub const FROM_SCAN: u32 = 8;
+    /// What left without a forgotten slot follows the version: the receiver is not known to have had it (rule R2).
+    pub const BURIED: u32 = 16;
+}
+
+impl LifeNoticeFixed {
+    /// No other life: the receiver's, and all others of its slot up to this generation, were forgotten (rule R2).
+    pub const FORGOTTEN: u8 = 1;
 }
 
 impl RepairFixed {
@@ -186,6 +203,8 @@ pub struct Version<'p> {
     pub fixed: &'p VersionFixed,
     /// The sender's version, sparse form.
     pub version: Sparse<'p>,
+    /// Per slot the highest counter of the lives that were forgotten: all of a generation.
+    pub forgotten: Sparse<'p>,
 }
 
 /// A checked [`Kind::Delta`].
@@ -197,6 +216,8 @@ pub struct Delta<'p> {
     pub records: Records<'p>,
     /// The sender's version, exceptions form; empty unless the walk is complete.
     pub version: Sparse<'p>,
+    /// The dots of tombstones that left without a forgotten slot; all of them that the sender knows of, or none.
+    pub buried: Sparse<'p>,
 }
 
 /// A checked [`Kind::Push`].
@@ -254,8 +275,10 @@ pub struct HistoryAnswer<'p> {
 pub struct LifeNotice {
     /// The slot that both lives claim.
     pub slot: Slot,
-    /// The other life.
+    /// The other life; or the receiver's id, in the last generation that was forgotten.
     pub life: Life,
+    /// Lives up to that one were forgotten.
+    pub forgotten: bool,
 }
 
 /// A checked body.
@@ -330,8 +353,16 @@ impl<'p> Body<'p> {
             Kind::Version => {
                 let (fixed, rest) = split::<VersionFixed>(bytes)?;
                 fixed.shape.check(shape)?;
-                let (version, _) = Sparse::parse(rest, slots)?;
-                Ok(Self::Version(Version { fixed, version }))
+                let (version, rest) = Sparse::parse(rest, slots)?;
+                let mut forgotten = Sparse::EMPTY;
+                if fixed.flags.get() & VersionFixed::FORGETS != 0 {
+                    (forgotten, _) = Sparse::parse(rest, slots)?;
+                }
+                // All of a generation, or none.
+                if forgotten.iter().any(|(_, counter)| counter as u32 != u32::MAX) {
+                    return Err(Reject::Field);
+                }
+                Ok(Self::Version(Version { fixed, version, forgotten }))
             }
             Kind::Delta => {
                 let (fixed, rest) = split::<DeltaFixed>(bytes)?;
@@ -342,8 +373,12 @@ impl<'p> Body<'p> {
                     return Err(Reject::Field);
                 }
                 let records = list(&fixed.shape, rest)?;
-                let (version, _) = Sparse::parse(&rest[records.len() * shape.record_len()..], slots)?;
-                Ok(Self::Delta(Delta { fixed, records, version }))
+                let (version, rest) = Sparse::parse(&rest[records.len() * shape.record_len()..], slots)?;
+                let mut buried = Sparse::EMPTY;
+                if fixed.flags.get() & DeltaFixed::BURIED != 0 {
+                    (buried, _) = Sparse::parse(rest, slots)?;
+                }
+                Ok(Self::Delta(Delta { fixed, records, version, buried }))
             }
             Kind::Push => {
                 let (fixed, rest) = split::<PushFixed>(bytes)?;
@@ -406,7 +441,8 @@ impl<'p> Body<'p> {
                     return Err(Reject::Field);
                 }
                 let life = Life { generation: fixed.generation.get(), id: fixed.life.get() };
-                Ok(Self::LifeNotice(LifeNotice { slot: Slot::at(usize::from(fixed.slot)), life }))
+                let forgotten = fixed.flags & LifeNoticeFixed::FORGOTTEN != 0;
+                Ok(Self::LifeNotice(LifeNotice { slot: Slot::at(usize::from(fixed.slot)), life, forgotten }))
             }
         }
     }

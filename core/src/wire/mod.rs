@@ -29,6 +29,8 @@ pub use reject::Reject;
 pub use sparse::Sparse;
 pub(crate) use writer::Writer;
 
+/// Bytes of a version packet before the version.
+pub const VERSION_FIXED: usize = HEADER + size_of::<VersionFixed>();
 /// Bytes of a delta packet before its sender's version and records.
 pub const DELTA_FIXED: usize = HEADER + size_of::<DeltaFixed>();
 /// Bytes of a push packet before its records.

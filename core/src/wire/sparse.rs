@@ -2,7 +2,7 @@
 
 use super::{Reject, Writer};
 use crate::clock::VersionVector;
-use crate::id::SlotSet;
+use crate::id::{Slot, SlotSet};
 
 /// A checked version vector inside a packet.
 ///
@@ -15,6 +15,9 @@ pub struct Sparse<'p> {
 }
 
 impl<'p> Sparse<'p> {
+    /// The vector of zeros.
+    pub(super) const EMPTY: Self = Self { slots: SlotSet::EMPTY, counters: &[] };
+
     /// Checks the vector that `bytes` starts with; returns it and the rest.
     pub(super) fn parse(bytes: &'p [u8], slots: usize) -> Result<(Self, &'p [u8]), Reject> {
         let (bitmap, rest) = bytes.split_first_chunk::<8>().ok_or(Reject::Length)?;
@@ -31,12 +34,16 @@ impl<'p> Sparse<'p> {
         self.slots
     }
 
+    /// Iterates what is listed, in ascending order of slots.
+    pub(super) fn iter(self) -> impl Iterator<Item = (Slot, u64)> {
+        let counters = self.counters.as_chunks::<8>().0.iter().map(|counter| u64::from_le_bytes(*counter));
+        self.slots.iter().zip(counters)
+    }
+
     /// Returns the vector: zero for each slot not listed.
     pub fn to_vector<const N: usize>(self) -> VersionVector<N> {
         let mut vector = VersionVector::new();
-        for (slot, counter) in self.slots.iter().zip(self.counters.as_chunks::<8>().0) {
-            vector.raise(slot, u64::from_le_bytes(*counter));
-        }
+        self.iter().for_each(|(slot, counter)| vector.raise(slot, counter));
         vector
     }
 }

@@ -173,14 +173,14 @@ fn take(map: &mut Map<'_, SLOTS>, packet: &[u8]) -> Result<(), Reject> {
             map.on_version(from, &packet);
         }
         Body::Delta(packet) => {
-            map.on_delta(&envelope, &packet);
+            map.on_delta(&envelope, &packet)?;
         }
         Body::Push(packet) => {
             map.on_push(from, &packet)?;
         }
         Body::Digest(packet) => map.on_digest(from, &packet)?,
         Body::Repair(packet) => map.on_repair(from, &packet)?,
-        Body::Report(packet) => map.on_report(&packet),
+        Body::Report(packet) => map.on_report(from, &packet)?,
         Body::HistoryAsk(packet) => map.on_history_ask(from, &packet),
         Body::HistoryAnswer(packet) => map.on_history_answer(from, &packet)?,
         Body::LifeNotice(notice) => map.on_life_notice(notice),

@@ -106,6 +106,17 @@ impl Handle {
         Ok(())
     }
 
+    /// Forgets the server in `slot`, which is dead and is not coming back; see [`Node::forget`](popmap_core::Node::forget).
+    /// That it was refused comes as [`News::ForgetRefused`].
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`] only.
+    pub fn forget(&self, slot: Slot) -> Result<(), QueueError> {
+        self.shared.inbox.forget(slot)?;
+        self.waker.wake_by_ref();
+        Ok(())
+    }
+
     /// Returns what the driver last published, at most a tenth of a second ago while it runs.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use popmap_core::auth::KeyRing;
-use popmap_core::{Key, Meta};
+use popmap_core::{Key, Meta, Slot, SlotSet};
 
 /// Why a write was not queued. Nothing has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +62,8 @@ pub(super) struct Writes {
     values: Vec<u8>,
     pub(super) meta: Option<Meta>,
     pub(super) ring: Option<Box<KeyRing>>,
+    /// Slots to be forgotten.
+    pub(super) forget: SlotSet,
     /// Keys, and bytes of values, that were handed over.
     done: (usize, usize),
 }
@@ -162,6 +164,16 @@ impl Inbox {
         Ok(())
     }
 
+    pub(super) fn forget(&self, slot: Slot) -> Result<(), QueueError> {
+        let mut writes = self.lock();
+        if self.is_closed() {
+            return Err(QueueError::Stopped);
+        }
+        writes.forget.insert(slot);
+        self.any.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// Exchanges what waits for `empty`; whether there was anything.
     pub(super) fn take(&self, empty: &mut Writes) -> bool {
         debug_assert!(empty.is_empty(), "what is not done yet would come after what is new");
@@ -219,6 +231,7 @@ mod tests {
         inbox.close();
         assert_eq!(inbox.push(key(5), Write::Remove), Err(QueueError::Stopped));
         assert_eq!(inbox.set_meta(Meta::default()), Err(QueueError::Stopped));
+        assert_eq!(inbox.forget(Slot::at(0)), Err(QueueError::Stopped));
         // What was queued before is still handed over, and it stays closed.
         assert_eq!(drained(&inbox, &mut writes), [(4, Some(40))]);
         assert!(inbox.is_closed());

@@ -306,6 +306,11 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
                         Err(error) => News::KeysRefused(error),
                     });
                 }
+                for slot in std::mem::take(&mut self.writes.forget).iter() {
+                    if let Err(error) = node.forget(now, slot) {
+                        tell(News::ForgetRefused(error));
+                    }
+                }
             }
             left -= self.writes.drain(left, self.value_len, |key, write| {
                 stats.writes += 1;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use popmap_core::auth::RotationError;
-use popmap_core::{Event, Key, PutError, RemoveError, Slot, State};
+use popmap_core::{Event, ForgetError, Key, PutError, RemoveError, Slot, State};
 
 use crate::generation::GenerationError;
 
@@ -41,6 +41,8 @@ pub enum News {
         /// Why.
         error: RemoveError,
     },
+    /// A slot was not forgotten ([`Handle::forget`](super::Handle::forget)); nothing has changed.
+    ForgetRefused(ForgetError),
     /// The generation could not be saved: should the clock stand still too, the next start may take the same one.
     GenerationNotSaved(GenerationError),
     /// The generation is in doubt ([`Start::in_doubt`](crate::Start::in_doubt)): the driver sends nothing and drops what

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! explore exhaustive [states] [scope]   every scope with larger bounds, at most so many states in all (50,000,000)
+//! explore short [states] [scope]        the scopes as the tests explore them
 //! explore random [runs] [seed]          random runs from a seed on (3,000,000 from 0)
 //! explore replay seed                   one random run, printed step by step if it fails
 //! ```
@@ -24,15 +25,18 @@ fn main() -> ExitCode {
     let number = |place: usize| arguments.get(place).map(|text| text.replace(['_', ','], "").parse::<u64>());
     let command = arguments.first().map_or("", String::as_str);
     let holds = match (command, number(1).transpose(), number(2)) {
-        ("exhaustive", Ok(states), _) => {
+        ("exhaustive" | "short", Ok(states), _) => {
             let states = states.map_or(STATES, |states| usize::try_from(states).unwrap_or(usize::MAX));
-            exhaustive(states, arguments.get(2).map_or("", String::as_str))
+            let reach = if command == "short" { Reach::Short } else { Reach::Long };
+            exhaustive(states, arguments.get(2).map_or("", String::as_str), reach)
         }
         ("random", Ok(runs), None) => random_runs(0, runs.unwrap_or(RUNS)),
         ("random", Ok(Some(runs)), Some(Ok(seed))) => random_runs(seed, runs),
         ("replay", Ok(Some(seed)), _) => random_runs(seed, 1),
         _ => {
-            eprintln!("usage: explore exhaustive [states] [scope] | random [runs] [seed] | replay seed");
+            eprintln!(
+                "usage: explore exhaustive|short [states] [scope] | random [runs] [seed] | replay seed"
+            );
             return ExitCode::from(2);
         }
     };
@@ -40,8 +44,8 @@ fn main() -> ExitCode {
 }
 
 /// Spends the states on the scopes one after another: what one leaves, the next ones share.
-fn exhaustive(states_max: usize, name: &str) -> bool {
-    let mut scopes = scopes::all(Reach::Long);
+fn exhaustive(states_max: usize, name: &str, reach: Reach) -> bool {
+    let mut scopes = scopes::all(reach);
     scopes.retain(|scope| scope.name.contains(name));
     let (mut left, mut transitions, started) = (states_max, 0, Instant::now());
     let mut waiting = scopes.len();

@@ -64,6 +64,8 @@ pub enum Action {
     Crash { at: u8, how: Restart },
     /// A replica is told who is alive, as a bitmap.
     Live { at: u8, set: u8 },
+    /// A replica is told that `of` is dead, and by its operator to forget it.
+    Forget { at: u8, of: u8 },
 }
 
 impl fmt::Display for Action {
@@ -87,6 +89,7 @@ impl fmt::Display for Action {
             Self::Sweep { at } => write!(f, "S{at} sweeps"),
             Self::Tick => write!(f, "time passes"),
             Self::Crash { at, how } => write!(f, "S{at} crashes and restarts ({how:?})"),
+            Self::Forget { at, of } => write!(f, "S{at} forgets S{of}"),
             Self::Live { at, set } => write!(f, "S{at} is told that {set:#b} are alive"),
         }
     }
@@ -112,6 +115,7 @@ pub struct Budget {
     pub ticks: u8,
     pub crashes: u8,
     pub lives: u8,
+    pub forgets: u8,
 }
 
 impl Budget {
@@ -133,6 +137,7 @@ impl Budget {
         ticks: u8::MAX,
         crashes: u8::MAX,
         lives: u8::MAX,
+        forgets: u8::MAX,
     };
 
     /// Takes one action from the budget; returns false when none of its kind is left.
@@ -155,6 +160,7 @@ impl Budget {
             Action::Tick => &mut self.ticks,
             Action::Crash { .. } => &mut self.crashes,
             Action::Live { .. } => &mut self.lives,
+            Action::Forget { .. } => &mut self.forgets,
         };
         match *left {
             0 => return false,

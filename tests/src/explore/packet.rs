@@ -7,10 +7,11 @@ use std::fmt;
 use std::rc::Rc;
 
 use popmap_core::wire::{self, Body, Envelope, Reject, VersionFixed, flag};
-use popmap_core::{Life, Map, Shape};
+use popmap_core::{Life, Map, Phase, Shape, Slot};
 
 use super::action::Label;
 use super::hash::Hash128;
+use crate::checker::{Violation, violated};
 use crate::link;
 
 /// The cluster of every packet.
@@ -39,6 +40,8 @@ pub struct Delivered {
     pub rejected: Option<Reject>,
     /// The sender's life.
     pub sender: Life,
+    /// What the sender is to be told of, if that is worth telling: its own life was forgotten, or is over.
+    pub notice: bool,
 }
 
 /// Makes a packet of a body and its envelope. The packet number is always the same, so that states merge.
@@ -51,13 +54,38 @@ pub fn seal(to: u8, sent: u8, label: Label, frame: &mut [u8], envelope: &Envelop
 
 /// Hands a packet to its receiver as a node does: checked, admitted, then given to exactly one handler.
 ///
+/// # Errors
+/// When a packet of a life is taken that the receiver knows to be forgotten.
+///
 /// # Panics
 /// When the packet does not parse: it was made by a map.
-pub fn deliver<const N: usize>(map: &mut Map<'_, N>, bytes: &[u8]) -> Delivered {
+pub fn deliver<const N: usize>(map: &mut Map<'_, N>, bytes: &[u8]) -> Result<Delivered, Violation> {
     let shape = *map.shape();
     let (envelope, body) = wire::parse(bytes, CLUSTER, &shape, N).expect("a map's packet parses");
+    let forgotten = map.is_forgotten(envelope.slot, envelope.life);
     let result = map.admit(&envelope).and_then(|()| link::handle(map, &envelope, &body));
-    Delivered { rejected: result.err(), sender: envelope.life }
+    let (me, from, sender) = (map.slot(), envelope.slot, envelope.life);
+    if forgotten && result.is_ok() {
+        return violated!("{me} took a packet of {from} in {sender:?}, which it knows to be forgotten");
+    }
+    let rejected = result.err();
+    let over = map.phase() == Phase::Forgotten;
+    let notice = matches!(rejected, Some(Reject::OldLife | Reject::Forgotten)) && !over;
+    Ok(Delivered { rejected, sender, notice })
+}
+
+/// Fills `frame` with word for the sender of a rejected packet, in `slot` and `life`: its life is over, or forgotten.
+pub fn write_notice<const N: usize>(
+    map: &Map<'_, N>,
+    slot: Slot,
+    life: Life,
+    frame: &mut [u8],
+) -> Option<(Envelope, usize)> {
+    if map.is_forgotten(slot, life) {
+        map.write_forgotten_notice(slot, life.id, frame)
+    } else {
+        map.write_life_notice(slot, map.life_of(slot), life.id, frame)
+    }
 }
 
 /// Writes a packet's contents for a trace.

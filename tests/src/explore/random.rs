@@ -11,7 +11,7 @@ use popmap_core::rng::Rng;
 use super::action::{Action, Budget, Restart};
 use super::replicas::{Owned, storages};
 use super::scope::{Room, SHAPE, Scope};
-use super::settle::settle;
+use super::settle::{replicas, settle};
 use super::trace::{Steps, explain};
 use super::world::{Step, World, first_life};
 use crate::checker::Violation;
@@ -25,10 +25,10 @@ const SETTLE_EVERY: u32 = 25;
 
 /// How likely each kind of action is, relative to the others.
 #[derive(Clone, Debug)]
-struct Mix([u64; 18]);
+struct Mix([u64; 19]);
 
 /// The weights of an even mix, in the order of [`pick`].
-const EVEN: [u64; 18] = [20, 20, 10, 14, 8, 4, 4, 10, 4, 3, 4, 2, 1, 1, 2, 4, 1, 6];
+const EVEN: [u64; 19] = [20, 20, 10, 14, 8, 4, 4, 10, 4, 3, 4, 2, 1, 1, 2, 4, 1, 6, 2];
 
 impl Mix {
     fn draw(rng: &mut Rng) -> Self {
@@ -49,6 +49,11 @@ pub fn scope_of(seed: u64, name: &'static str) -> Scope {
         scope.converges = false;
     }
     scope.budget = Budget::UNBOUNDED;
+    // Two that have forgotten each other need a third to tell one of them.
+    scope.budget.forgets = if scope.slots > 2 { [0, 0, 1, 2][rng.below(4) as usize] } else { 0 };
+    // And a third that had lost its generation, and could not hear one of them say so, would tell nobody.
+    let every = &[Restart::Kept, Restart::LostGreater, Restart::LostLesser];
+    scope.restarts = if scope.budget.forgets > 1 { &every[..1] } else { every };
     scope
 }
 
@@ -109,7 +114,7 @@ fn run_here<const N: usize>(scope: &Scope, seed: u64, steps: u32) -> (Option<Vio
     let mix = Mix::draw(&mut rng);
     let words = Map::<N>::words(scope.capacity, &SHAPE);
     let mut storage = storages(N + CRASHES_MAX, words);
-    let mut copies = storages(N, words);
+    let mut copies = storages(replicas(N, scope), words);
     let scope = Rc::new(scope.clone());
     let configs: Vec<_> = (0..N).map(|at| scope.config(at, N, first_life(at))).collect();
     let mut maps = Owned::<N>::new(&mut storage, &configs);
@@ -164,12 +169,13 @@ fn pick<const N: usize>(world: &World<N>, mix: &Mix, rng: &mut Rng) -> Option<Ac
         11 => Action::Tick,
         12 => Action::Crash {
             at,
-            how: [Restart::Kept, Restart::LostGreater, Restart::LostLesser][rng.below(3) as usize],
+            how: world.scope.restarts[rng.below(world.scope.restarts.len() as u64) as usize],
         },
         13 => Action::Round,
         14 => Action::Compare { from: at, to },
         15 => Action::Repair { at },
         16 => Action::Live { at, set: rng.below(1 << N) as u8 },
-        _ => Action::Ping { from: at, to },
+        17 => Action::Ping { from: at, to },
+        _ => Action::Forget { at, of: to },
     })
 }

@@ -74,6 +74,7 @@ impl<'s, const N: usize> Replicas<'s, N> for Owned<'s, N> {
 
     fn restart(&mut self, at: usize, config: &MapConfig) {
         let storage = self.spare.pop().expect("a storage for each restart");
+        storage.fill(0);
         self.maps[at] = Map::new(storage, config).expect("a good config");
     }
 }

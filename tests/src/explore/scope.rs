@@ -80,6 +80,12 @@ impl Scope {
         }
     }
 
+    /// Whether a slot may be forgotten.
+    pub fn forgets(&self) -> bool {
+        let forgets = |action: &Action| matches!(action, Action::Forget { .. });
+        self.budget.forgets > 0 || self.prelude.iter().any(forgets)
+    }
+
     /// Returns the keys.
     pub fn key_names(&self) -> Rc<[Key]> {
         (0..self.keys).map(|i| Key::from_name(format!("k{i}").as_bytes())).collect()
@@ -98,6 +104,8 @@ impl Scope {
                 Room::Beside => record + 8 * slots,
                 Room::Two => 2 * record + 8 * slots,
             };
+        // What was forgotten rides beside versions, what left because of that beside records.
+        let len = len + if self.forgets() { 8 + 8 * slots } else { 0 };
         assert!(len <= FRAME_MAX, "a frame of {len} bytes");
         len
     }

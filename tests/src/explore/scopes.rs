@@ -21,6 +21,7 @@ const NOTHING: Budget = Budget {
     ticks: 0,
     crashes: 0,
     lives: 0,
+    forgets: 0,
 };
 
 /// How far to go: what every test run can afford, or what a long run can.
@@ -238,6 +239,47 @@ pub fn quarantine(reach: Reach) -> Scope {
     scope
 }
 
+/// What one replica knows of another is of a life that is over; the new one has taken a record that its server deleted since:
+/// why a collection looks at the life again.
+pub fn stale_observation(reach: Reach) -> Scope {
+    let mut scope = Scope::new("stale observation", 3, 1);
+    scope.prelude = vec![
+        put(2, 0),
+        Action::Round,
+        Action::Remove { at: 0, key: 0 },
+        Action::Sync { from: 0, to: 1 },
+        Action::Request { from: 1, to: 0 },
+        Action::Crash { at: 1, how: Restart::Kept },
+        Action::Sync { from: 2, to: 1 },
+        Action::Sync { from: 0, to: 2 },
+        Action::Request { from: 2, to: 0 },
+    ];
+    let short = Budget { requests: 2, serves: 1, syncs: 2, sweeps: 2, ticks: 1, ..NOTHING };
+    scope.budget = reach.pick(short, Budget { puts: 1, syncs: 3, sweeps: 3, ticks: 2, ..short });
+    scope.settle_one_in = 4;
+    scope
+}
+
+/// A server starts anew when a tombstone has left elsewhere, and writes its key: above the floor that it was told.
+pub fn floor(reach: Reach) -> Scope {
+    let mut scope = Scope::new("floor", 2, 1);
+    scope.prelude = vec![
+        put(0, 0),
+        Action::Round,
+        Action::Remove { at: 1, key: 0 },
+        Action::Round,
+        Action::Request { from: 1, to: 0 },
+        Action::Sweep { at: 0 },
+        Action::Tick,
+        Action::Request { from: 1, to: 0 },
+        Action::Sweep { at: 0 },
+        Action::Crash { at: 1, how: Restart::Kept },
+    ];
+    let short = Budget { puts: 2, requests: 1, serves: 1, pushes: 1, syncs: 2, ..NOTHING };
+    scope.budget = reach.pick(short, Budget { puts: 3, pings: 1, syncs: 4, sweeps: 2, ..short });
+    scope
+}
+
 /// Version hashes beside what changes versions: pushes, windows of deltas, and records that are held ahead.
 pub fn hashes(reach: Reach) -> Scope {
     let mut scope = Scope::new("hashes", 3, 2);
@@ -284,6 +326,60 @@ pub fn repair(reach: Reach) -> Scope {
     scope
 }
 
+const REMOVED_WITHOUT_S2: [Action; 5] = [
+    put(2, 0),
+    Action::Round,
+    Action::Remove { at: 0, key: 0 },
+    Action::Sync { from: 0, to: 1 },
+    Action::Sync { from: 1, to: 0 },
+];
+
+/// A slot is forgotten while its server is only cut off: the tombstone of a key which that server still has leaves, and
+/// its packets and its table come back.
+pub fn forget(reach: Reach) -> Scope {
+    let mut scope = Scope::new("forget", 3, 1);
+    scope.prelude = REMOVED_WITHOUT_S2.to_vec();
+    let short = Budget { requests: 1, serves: 1, syncs: 2, sweeps: 2, ticks: 1, forgets: 1, ..NOTHING };
+    let long = Budget {
+        puts: 1,
+        pushes: 1,
+        requests: 2,
+        serves: 2,
+        syncs: 4,
+        sweeps: 4,
+        ticks: 2,
+        forgets: 2,
+        ..short
+    };
+    scope.budget = reach.pick(short, long);
+    scope.settle_one_in = 8;
+    scope
+}
+
+/// The same when it is forgotten already, and servers start anew that may meet the forgotten one first.
+pub fn forget_crash(reach: Reach) -> Scope {
+    let mut scope = Scope::new("forget, crash", 3, 1);
+    scope.restarts = EVERY_RESTART;
+    scope.prelude = REMOVED_WITHOUT_S2.to_vec();
+    scope.prelude.extend([Action::Forget { at: 0, of: 2 }, Action::Sweep { at: 0 }, Action::Tick]);
+    let short = Budget { requests: 1, serves: 1, syncs: 3, sweeps: 1, crashes: 1, ..NOTHING };
+    let long = Budget {
+        asks: 1,
+        puts: 1,
+        requests: 2,
+        pushes: 1,
+        syncs: 5,
+        sweeps: 3,
+        ticks: 1,
+        crashes: 2,
+        forgets: 1,
+        ..short
+    };
+    scope.budget = reach.pick(short, long);
+    scope.settle_one_in = 8;
+    scope
+}
+
 /// Three writers of one key who tell each other whole versions: where the published order goes in a circle.
 pub fn circle(reach: Reach) -> Scope {
     let mut scope = Scope::new("circle", 3, 1);
@@ -311,10 +407,14 @@ pub fn all(reach: Reach) -> Vec<Scope> {
         collect,
         collect_crash,
         quarantine,
+        stale_observation,
+        floor,
         hashes,
         hashes_crash,
         hashes_collect,
         repair,
+        forget,
+        forget_crash,
         circle,
     ];
     scopes.map(|scope| scope(reach)).into()

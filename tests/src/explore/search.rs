@@ -13,7 +13,7 @@ use super::exchange::pairs;
 use super::hash::Seen;
 use super::replicas::{Owned, Shared, storages};
 use super::scope::{SHAPE, Scope};
-use super::settle::settle;
+use super::settle::{replicas, settle};
 use super::trace::{Steps, numbered};
 use super::world::{Step, World, first_life};
 use crate::checker::Violation;
@@ -60,6 +60,7 @@ struct Search<const N: usize> {
     settled: u64,
     depth: usize,
     spare: Vec<Vec<Vec<u64>>>,
+    copies: Vec<Vec<u64>>,
 }
 
 /// Explores every state of `scope`, at most `states_max`, and stops at the first violation.
@@ -99,6 +100,7 @@ fn search_here<const N: usize>(scope: Scope, states_max: usize) -> Report {
         settled: 0,
         depth: 0,
         spare: Vec::new(),
+        copies: storages(replicas(N, &scope), words),
     };
     let mut result = Ok(());
     for action in &scope.prelude {
@@ -137,9 +139,9 @@ impl<const N: usize> Search<N> {
         let at_rest = world.hash_at_rest();
         if (at_rest as u64).is_multiple_of(self.scope.settle_one_in) && self.rested.insert(at_rest) {
             self.settled += 1;
-            let mut copies = self.spare.pop().unwrap_or_else(|| storages(N, words));
+            let mut copies = std::mem::take(&mut self.copies);
             settle(world, &Shared::new(maps, &mut []), &mut copies)?;
-            self.spare.push(copies);
+            self.copies = copies;
         }
         let step = self.trace.len() as u32 + 1;
         for action in actions(world, maps) {
@@ -184,6 +186,9 @@ pub fn actions<const N: usize>(world: &World<N>, maps: [&Map<'_, N>; N]) -> Vec<
         }
         if budget.syncs > 0 {
             all.push(Action::Sync { from, to });
+        }
+        if budget.forgets > 0 && map.phase() != Phase::Starting && !map.forgotten_slots().contains(peer) {
+            all.push(Action::Forget { at: from, of: to });
         }
     }
     for (i, map) in maps.iter().enumerate() {

@@ -5,15 +5,24 @@ use popmap_core::map::{Request, VersionOutcome};
 use popmap_core::wire::{self, Body};
 use popmap_core::{Phase, Slot, SlotSet};
 
+use super::action::Restart;
 use super::exchange::{pairs, pull};
 use super::packet::{FRAME_MAX, seal};
 use super::replicas::{Owned, Replicas};
-use super::world::World;
+use super::scope::Scope;
+use super::world::{World, gone};
 use super::{Label, scope::SHAPE};
 use crate::checker::{Snapshot, Violation, violated};
 
 /// Rounds in which everyone pulls from everyone, before it counts as endless.
 const ROUNDS_MAX: usize = 12;
+/// Restarts of one replica that a settling may take: it may find a server that was forgotten before it finds out.
+const RESTARTS_MAX: usize = 3;
+
+/// Replicas that a settling has to have storage for.
+pub fn replicas(slots: usize, scope: &Scope) -> usize {
+    if scope.forgets() { slots * (1 + RESTARTS_MAX) } else { slots }
+}
 
 /// Runs copies of the replicas to quiescence and compares them.
 ///
@@ -31,15 +40,19 @@ pub fn settle<'o, const N: usize>(
         maps.map_mut(at).set_live(SlotSet::first(N));
     }
     for _ in 0..ROUNDS_MAX {
+        for at in (0..N).filter(|&at| maps.map(at).phase() == Phase::Forgotten).collect::<Vec<_>>() {
+            world.crash(&mut maps, at, Restart::Kept);
+            world.seen[at] = Snapshot::of(maps.map(at), &keys);
+        }
         let before = world.seen.clone();
         for (from, to) in pairs::<N>() {
             pull(&world.scope, &mut maps, from, to)?;
             for at in [usize::from(from), usize::from(to)] {
                 let after = Snapshot::of(maps.map(at), &keys);
-                world.ledger.note(maps.map(at), &world.seen[at], &after)?;
+                world.ledger.note(maps.map(at), &world.seen[at], &after, gone(&maps) >> at & 1 == 1)?;
                 world.seen[at] = after;
             }
-            world.check()?;
+            world.check(gone(&maps))?;
         }
         let same = |(a, b): (&Snapshot<N>, &Snapshot<N>)| a.hash == b.hash;
         let started = |at: usize| matches!(maps.map(at).phase(), Phase::Active { .. });
@@ -62,10 +75,12 @@ fn check_silent<const N: usize>(maps: &mut Owned<'_, N>) -> Result<(), Violation
     for (from, to) in pairs::<N>() {
         let mut frame = [0; FRAME_MAX];
         let (server, asker) = (Slot::at(to.into()), Slot::at(from.into()));
-        let (envelope, len) = maps
-            .map(from.into())
-            .write_version(server, &Request::default(), &mut frame)
-            .expect("the longest frame holds a version");
+        let written = maps.map(from.into()).write_version(server, &Request::default(), &mut frame);
+        let Some((envelope, len)) = written else {
+            return violated!(
+                "S{from} has nothing to say: it takes itself for forgotten now that all are at rest"
+            );
+        };
         let packet = seal(to, 0, Label { step: 0, nth: 0 }, &mut frame, &envelope, len);
         let (_, body) =
             wire::parse(&packet.bytes, super::packet::CLUSTER, &SHAPE, N).expect("a map's packet");

@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use popmap_core::map::Request;
-use popmap_core::wire::{Envelope, Kind, Probe, Reject};
+use popmap_core::wire::{Envelope, Kind, Probe};
 use popmap_core::{Life, Phase, Slot, SlotSet};
 
 use super::action::{Action, Label, Restart};
 use super::exchange::{exchange_one, pairs, pull};
-use super::packet::{FRAME_MAX, deliver, seal};
+use super::packet::{FRAME_MAX, deliver, seal, write_notice};
 use super::replicas::Replicas;
 use super::world::{World, first_life};
 use crate::checker::Violation;
@@ -40,7 +40,7 @@ impl<const N: usize> World<N> {
                 }
                 Ok(Some(u32::MAX))
             }
-            _ => Ok(self.act_on_network(maps, action, step).or_else(|| self.act_locally(maps, action))),
+            _ => Ok(self.act_on_network(maps, action, step)?.or_else(|| self.act_locally(maps, action))),
         }
     }
 
@@ -49,14 +49,16 @@ impl<const N: usize> World<N> {
         maps: &mut impl Replicas<'s, N>,
         action: &Action,
         step: u32,
-    ) -> Option<u32> {
+    ) -> Result<Option<u32>, Violation> {
         let window = self.scope.window;
-        match *action {
+        let touched = match *action {
             Action::Deliver(label) => {
-                let packet = self.packets.iter().find(|packet| packet.label == label)?;
+                let Some(packet) = self.packets.iter().find(|packet| packet.label == label) else {
+                    return Ok(None);
+                };
                 let (to, bytes) = (packet.to, Rc::clone(&packet.bytes));
-                let outcome = deliver(maps.map_mut(to.into()), &bytes);
-                if outcome.rejected == Some(Reject::OldLife) {
+                let outcome = deliver(maps.map_mut(to.into()), &bytes)?;
+                if outcome.notice {
                     self.notify(maps, to, &bytes, outcome.sender, step);
                 }
                 Some(bit(to))
@@ -69,7 +71,7 @@ impl<const N: usize> World<N> {
             }
             Action::Serve { from, to } => {
                 if !maps.map(from.into()).owes_delta().contains(slot(to)) {
-                    return None;
+                    return Ok(None);
                 }
                 let map = maps.map_mut(from.into());
                 self.send(to, step, |frame| map.write_delta(slot(to), frame));
@@ -77,7 +79,7 @@ impl<const N: usize> World<N> {
             }
             Action::Push { from, to } => {
                 if !maps.map(from.into()).owes_push(slot(to)) {
-                    return None;
+                    return Ok(None);
                 }
                 let map = maps.map_mut(from.into());
                 self.send(to, step, |frame| map.write_push(slot(to), frame));
@@ -99,7 +101,7 @@ impl<const N: usize> World<N> {
                 if let Some(to) = map.owes_repair() {
                     self.send(to.get(), step, |frame| map.write_repair(frame));
                 } else {
-                    let to = map.owes_report()?;
+                    let Some(to) = map.owes_report() else { return Ok(None) };
                     self.send(to.get(), step, |frame| map.write_report(frame));
                 }
                 Some(bit(at))
@@ -109,11 +111,12 @@ impl<const N: usize> World<N> {
                 let request = Request { force, window, ..Request::default() };
                 exchange_one(&self.scope, maps, from, to, |map, frame| {
                     map.write_version(slot(to), &request, frame)
-                });
+                })?;
                 Some(bit(to) | bit(from))
             }
             _ => None,
-        }
+        };
+        Ok(touched)
     }
 
     fn act_locally<'s>(&mut self, maps: &mut impl Replicas<'s, N>, action: &Action) -> Option<u32> {
@@ -159,7 +162,7 @@ impl<const N: usize> World<N> {
             }
             Action::Crash { at, how } => {
                 self.crash(maps, at.into(), how);
-                Some(bit(at))
+                Some(if self.scope.forgets() { u32::MAX } else { bit(at) })
             }
             Action::Live { at, set } => {
                 // To hold a live peer dead before the first write would break R4.2 from outside.
@@ -169,11 +172,20 @@ impl<const N: usize> World<N> {
                 maps.map_mut(at.into()).set_live(SlotSet::from_bits(set.into()));
                 Some(bit(at))
             }
+            Action::Forget { at, of } => {
+                let map = maps.map(at.into());
+                if !matches!(map.phase(), Phase::Active { .. }) || map.forgotten_slots().contains(slot(of)) {
+                    return None;
+                }
+                let live = map.live().without(slot(of));
+                maps.map_mut(at.into()).set_live(live);
+                maps.map_mut(at.into()).forget(slot(of)).ok().map(|_| bit(at))
+            }
             _ => None,
         }
     }
 
-    fn crash<'s>(&mut self, maps: &mut impl Replicas<'s, N>, at: usize, how: Restart) {
+    pub(super) fn crash<'s>(&mut self, maps: &mut impl Replicas<'s, N>, at: usize, how: Restart) {
         self.restarts[at] += 1;
         let (base, number) = (first_life(at).id, u64::from(self.restarts[at]));
         if how != Restart::Kept {
@@ -192,14 +204,22 @@ impl<const N: usize> World<N> {
         }
         map.set_live(SlotSet::first(N));
         map.advance(self.now());
+        // Who joins is told of everybody, and of who joins after it: not to be told before the first write would break R4.2
+        // from outside.
+        for other in (0..N).filter(|&other| other != at && self.scope.forgets()) {
+            let generation = maps.map(other).life().generation;
+            maps.map_mut(at).hear_of(Slot::at(other), generation);
+            if maps.map(other).phase() == Phase::Starting {
+                maps.map_mut(other).hear_of(Slot::at(at), life.generation);
+            }
+        }
     }
 
-    /// Tells the sender of a rejected packet which life its receiver knows in the sender's slot.
+    /// Tells the sender of a rejected packet that its life is over.
     fn notify<'s>(&mut self, maps: &impl Replicas<'s, N>, at: u8, bytes: &[u8], sender: Life, step: u32) {
         let map = maps.map(at.into());
         let slot = bytes[2];
-        let known = map.life_of(Slot::at(slot.into()));
-        self.send(slot, step, |frame| map.write_life_notice(Slot::at(slot.into()), known, sender.id, frame));
+        self.send(slot, step, |frame| write_notice(map, Slot::at(slot.into()), sender, frame));
     }
 
     fn send(&mut self, to: u8, step: u32, write: impl FnOnce(&mut [u8]) -> Option<(Envelope, usize)>) {

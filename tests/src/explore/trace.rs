@@ -9,7 +9,7 @@ use super::action::{Action, Budget};
 use super::packet::Described;
 use super::replicas::{Owned, Replicas, storages};
 use super::scope::{SHAPE, Scope};
-use super::settle::settle;
+use super::settle::{replicas, settle};
 use super::world::{Step, World, first_life};
 use crate::checker::Violation;
 
@@ -57,7 +57,7 @@ fn replay_here<const N: usize>(
         }
         result?;
     }
-    settle(&world, &maps, &mut storages(N, words))
+    settle(&world, &maps, &mut storages(replicas(N, &scope), words))
 }
 
 fn print_step<const N: usize>(

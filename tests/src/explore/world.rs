@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use popmap_core::time::Instant;
-use popmap_core::{Key, Life, Phase, SlotSet};
+use popmap_core::{Key, Life, Phase, Slot, SlotSet};
 
 use super::action::{Action, Budget};
 use super::hash::Hash128;
@@ -51,6 +51,15 @@ pub enum Step {
 /// Returns the lives that a world starts with.
 pub fn first_life(at: usize) -> Life {
     Life { generation: 1, id: LIFE_IDS * (at as u64 + 1) }
+}
+
+/// Returns the replicas whose lives anybody has forgotten, or that take themselves for forgotten, as a bitmap.
+pub(super) fn gone<'s, const N: usize>(maps: &impl Replicas<'s, N>) -> u32 {
+    let is_gone = |at: usize| {
+        let (slot, life) = (Slot::at(at), maps.map(at).life());
+        maps.map(at).phase() == Phase::Forgotten || (0..N).any(|by| maps.map(by).is_forgotten(slot, life))
+    };
+    (0..N).filter(|&at| is_gone(at)).map(|at| 1 << at).sum()
 }
 
 impl<const N: usize> World<N> {
@@ -113,6 +122,7 @@ impl<const N: usize> World<N> {
         let packets = self.hash_in_flight();
         let Some(touched) = self.act(maps, action, step)? else { return Ok(Step::Idle) };
         let mut done = self.hash_in_flight() != packets;
+        let gone = gone(maps);
         for at in (0..N).filter(|at| touched >> at & 1 == 1) {
             let after = Snapshot::of(maps.map(at), &self.keys);
             if after.hash != self.seen[at].hash {
@@ -121,7 +131,7 @@ impl<const N: usize> World<N> {
                 if stats.mends_unknown + stats.reports > 0 {
                     return violated!("S{at} mended a record that was never lost, or reports one as absent");
                 }
-                self.ledger.note(maps.map(at), &self.seen[at], &after)?;
+                self.ledger.note(maps.map(at), &self.seen[at], &after, gone >> at & 1 == 1)?;
                 self.seen[at] = after;
             }
         }
@@ -131,16 +141,24 @@ impl<const N: usize> World<N> {
         if let Some(at) = (0..N).find(|&at| maps.map(at).phase() == Phase::Fenced) {
             return violated!("S{at} is fenced, and there never was another server in its slot");
         }
-        self.check()?;
+        for at in (0..N).filter(|&at| maps.map(at).phase() == Phase::Forgotten && self.restarts[at] == 0) {
+            let (slot, life) = (Slot::at(at), maps.map(at).life());
+            if !(0..N).any(|other| maps.map(other).is_forgotten(slot, life)) {
+                return violated!(
+                    "S{at} takes itself for forgotten, has been there all along, and nobody forgot it"
+                );
+            }
+        }
+        self.check(gone)?;
         Ok(Step::Done)
     }
 
-    /// Checks what must hold of every state.
+    /// Checks what must hold of every state; `gone` are the replicas whose lives were forgotten, as a bitmap.
     ///
     /// # Errors
     /// The first property that does not hold.
-    pub fn check(&mut self) -> Result<(), Violation> {
-        if self.scope.checks_r6 { self.ledger.check(&self.seen) } else { Ok(()) }
+    pub fn check(&mut self, gone: u32) -> Result<(), Violation> {
+        if self.scope.checks_r6 { self.ledger.check(&self.seen, gone) } else { Ok(()) }
     }
 
     /// Returns the time, as all replicas are told it.

@@ -2,9 +2,6 @@
 //!
 //! Knows which episodes begin when, how long they last and what follows from them. Must not know nodes, nor how a fault
 //! is done.
-//!
-//! An operator who forgets a slot for good would be one more [`Act`] here, carried out by the world like a restart: the
-//! place for it is behind [`Act::Reweigh`], and [`Episode::Absence`] is what it would follow.
 
 use popmap_core::limits::QUARANTINE;
 use popmap_core::rng::Rng;
@@ -13,6 +10,11 @@ use popmap_core::time::{Duration, Instant};
 use super::network::LinkFault;
 use super::plan::{Episode, Generation, LEAPS, Plan, pick};
 
+/// A server that does not answer is declared dead within this time, mostly: a period of probes with two timeouts, and a
+/// suspicion.
+const FOUND_DEAD_MS: u64 = 4_000;
+/// Lives that may follow from one that is forgotten: its own next, and those of servers that took records from it.
+const LIVES_TO_FORGET: usize = 8;
 /// Ends that a second server in a slot may have, beside the servers' own.
 pub const SECONDS: usize = 2;
 
@@ -42,6 +44,8 @@ pub enum Act {
     Leave(usize),
     /// A server tells another weight.
     Reweigh(usize, u16),
+    /// The operator of the first server forgets the slot of the second there.
+    Forget(usize, usize),
     /// So many nanoseconds pass for all clocks, and nothing is on the way.
     Days(u64),
 }
@@ -74,6 +78,12 @@ pub struct Adversary {
     scheduled: Vec<(Instant, Act)>,
     /// How far each clock has leapt forward and backward.
     leapt: Vec<(u64, u64)>,
+    /// Until when each server is taken to be gone by operators, who ask nothing of it.
+    gone: Vec<Instant>,
+    /// The only server that is ever forgotten, where generations are lost.
+    victim: Option<usize>,
+    /// It does not come back.
+    for_good: bool,
 }
 
 impl Adversary {
@@ -93,6 +103,9 @@ impl Adversary {
             next,
             scheduled: Vec::new(),
             leapt: vec![(0, 0); plan.servers],
+            gone: vec![Instant::ZERO; plan.servers],
+            victim: plan.gone,
+            for_good: plan.gone.is_some(),
         }
     }
 
@@ -115,8 +128,9 @@ impl Adversary {
         }
     }
 
-    /// A server was fenced: its operator stops it after a while, and starts it anew unless it was the second in its slot.
-    pub fn fenced(&mut self, now: Instant, server: usize) {
+    /// A server was fenced, or its life forgotten: its operator stops it after a while, and starts it anew unless it was the
+    /// second in its slot.
+    pub fn over(&mut self, now: Instant, server: usize) {
         let stop = now + self.between(200, 3_000);
         self.scheduled.push((stop, Act::Crash(server)));
         if server < self.servers {
@@ -226,7 +240,46 @@ impl Adversary {
                 let days = 1 + self.rng.below(30);
                 self.scheduled.push((now, Act::Days(Duration::from_secs(days * 86_400).0)));
             }
+            Episode::Forgotten => self.forget(now, server, view),
             Episode::Leave | Episode::Second => {}
+        }
+    }
+
+    /// A server stops, or is cut off, and operators take it to be gone: they forget it at one other server, at some, or at
+    /// all, each when it gets round to it. Then it is back, with an old table or a new life; or it stays away for good.
+    fn forget(&mut self, now: Instant, server: usize, view: &View) {
+        let server = self.victim.unwrap_or(server);
+        if self.generations != [Generation::Kept] {
+            // Who lost its generation, and would be told of that only by one that is refused, is beyond the protocol.
+            self.victim = Some(server);
+        }
+        if self.gone[server] > now || view.lives_left < LIVES_TO_FORGET {
+            return;
+        }
+        let away = self.between(FOUND_DEAD_MS, 30_000);
+        let returns = if self.for_good { Instant::NEVER } else { now + away };
+        self.gone[server] = returns;
+        let (asked, one) = (self.side(), self.any());
+        let asked = match self.rng.below(3) {
+            0 => 1 << one,
+            1 => asked,
+            _ => u128::MAX,
+        };
+        if self.for_good {
+            self.scheduled.retain(|(_, act)| !matches!(act, Act::Start(end, _) if *end == server));
+            self.scheduled.push((now, Act::Crash(server)));
+        } else if self.rng.below(2) == 0 {
+            self.crash(now, server, away, view);
+        } else {
+            self.cut(now, 1 << server, u128::MAX, returns);
+            self.cut(now, u128::MAX, 1 << server, returns);
+        }
+        let is_asked = |&at: &usize| asked >> at & 1 == 1 && self.gone[at] <= now;
+        let asked: Vec<usize> = (0..self.servers).filter(is_asked).collect();
+        for at in asked {
+            // Some only once it is back: refused, or wrong.
+            let when = now + self.between(FOUND_DEAD_MS / 2, away.as_millis() + 2_000);
+            self.scheduled.push((when, Act::Forget(at, server)));
         }
     }
 

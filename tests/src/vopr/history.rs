@@ -290,6 +290,11 @@ impl History {
         self.collected[key as usize].last().copied().unwrap_or(0)
     }
 
+    /// Returns the tombstones of `key` that were collected anywhere, ascending.
+    pub fn all_collected(&self, key: u32) -> &[WriteId] {
+        &self.collected[key as usize]
+    }
+
     /// Notes that a tombstone was collected; returns whether none as great was before.
     pub fn collect(&mut self, id: WriteId) -> bool {
         let write = *self.write(id);

@@ -28,6 +28,9 @@
 //!   slot there is a greater life counts as lost: nobody takes its packets.
 //! - **No resurrection.** When a tombstone is collected anywhere no table shows less at its key, and from then on no table
 //!   comes to.
+//! - **Forgotten slots.** What only a server holds whose life an operator had forgotten somewhere counts as lost. A tombstone
+//!   that left while a forgotten slot was not asked may still be lacked by that server, and by one that started since and met
+//!   it; by nobody whose version covers it or who was told of it, unless its life is over.
 //! - **Dots.** A record is a write of the history, or a new write of the server that shows it; no two writes have one dot,
 //!   unless the first is lost.
 //! - **Lives.** Versions and generations never fall within a life; HELD covers the version and the table; nobody begins to
@@ -40,8 +43,9 @@
 //! *Four times in a run and at each stage of its end* everything is looked at once more: every table record by record
 //! against what the log told, every version against the whole history, and the owners that servers with equal views name.
 //!
-//! *After the faults*: all start, agree on who is alive, and have equal versions and digests, then no tombstones, each within
-//! its bound; and R6 in full.
+//! *After the faults*: all start but one that is gone for good, which is forgotten instead, so that tombstones go without it;
+//! whose life is over, fenced or forgotten, starts anew. They agree on who is alive, and have equal versions and digests, then
+//! no tombstones, each within its bound; and R6 in full.
 //!
 //! # What may be broken
 //!

@@ -78,11 +78,13 @@ pub enum Episode {
     Reweigh,
     /// Days pass for everybody with nothing on the way.
     Days,
+    /// A server is gone, or seems to be, and operators forget its slot.
+    Forgotten,
 }
 
 impl Episode {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Partition,
         Self::OneWay,
         Self::Slow,
@@ -98,6 +100,7 @@ impl Episode {
         Self::Leave,
         Self::Reweigh,
         Self::Days,
+        Self::Forgotten,
     ];
 }
 
@@ -158,6 +161,8 @@ pub struct Plan {
     pub episodes: Vec<(Episode, Duration)>,
     /// How servers start anew: one of these at random.
     pub generations: Vec<Generation>,
+    /// A server that stops once and never comes back: it is the only one that is forgotten.
+    pub gone: Option<usize>,
     /// Whether some tables are too small for all keys.
     pub small_tables: bool,
     /// Records that each server has room for.
@@ -199,6 +204,7 @@ impl Plan {
         if let Some(servers) = wishes.servers {
             plan.servers = servers;
             plan.vacant = plan.vacant.min(64 - servers);
+            plan.gone = plan.gone.map(|server| server % servers);
         }
         if let Some(span) = wishes.span {
             plan.span = span;
@@ -226,6 +232,7 @@ impl Plan {
             noise: Noise::default(),
             episodes: Vec::new(),
             generations: vec![Generation::Kept],
+            gone: None,
             small_tables: false,
             capacities: Vec::new(),
             weights: Vec::new(),
@@ -336,7 +343,8 @@ impl fmt::Display for Plan {
             self.episodes.iter().map(|(episode, _)| episode).collect::<Vec<_>>(),
             self.generations,
             self.noise
-        )
+        )?;
+        self.gone.map_or(Ok(()), |server| write!(f, ", server {server} gone for good"))
     }
 }
 

@@ -46,6 +46,8 @@ scenarios! {
     Conflict = "conflict",
     /// Keys that are deleted and created anew, under crashes and partitions.
     Deletes = "deletes",
+    /// Slots that operators forget, rightly and wrongly, while keys are deleted and created anew.
+    Forget = "forget",
     /// Tables too small for what is written.
     FullTable = "full-table",
     /// Servers that write every key at once, under loss and a tight budget.
@@ -106,6 +108,18 @@ impl Scenario {
                 plan.workload.deletes_percent = pick(rng, &[20, 35, 48]);
                 some(plan, rng, &[Episode::Crash, Episode::Partition, Episode::Pause]);
             }
+            Self::Forget => {
+                plan.noise = noise(rng, 2);
+                plan.workload.deletes_percent = pick(rng, &[20, 35, 48]);
+                // Room for somebody to be found dead, and for two quarantines.
+                plan.span = plan.span.max(Duration::from_secs(30 + rng.below(30)));
+                some(plan, rng, &[Episode::Forgotten, Episode::Crash, Episode::Partition]);
+                match rng.below(4) {
+                    0 => plan.gone = Some(rng.below(plan.servers as u64) as usize),
+                    1 => plan.generations = vec![Generation::Kept, Generation::Clock, Generation::Lost],
+                    _ => {}
+                }
+            }
             Self::FullTable => {
                 plan.noise = noise(rng, 2);
                 some(plan, rng, &[Episode::Crash, Episode::Partition]);
@@ -136,7 +150,10 @@ fn shape_full(plan: &mut Plan, large: bool, rng: &mut Rng) {
     plan.noise = noise(rng, rng.clone().below(5) as usize);
     let conflicts = rng.below(6) == 0;
     let mut left: Vec<Episode> = Episode::ALL.to_vec();
-    left.retain(|&episode| conflicts || episode != Episode::Second);
+    // A second server in a slot that is forgotten: whose records are whose, nobody can say.
+    left.retain(
+        |&episode| if conflicts { episode != Episode::Forgotten } else { episode != Episode::Second },
+    );
     while plan.episodes.len() < kinds && !left.is_empty() {
         let episode = left.swap_remove(rng.below(left.len() as u64) as usize);
         let times = if large { 2 + rng.below(14) } else { 1 + rng.below(6) };

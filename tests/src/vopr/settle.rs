@@ -39,7 +39,7 @@
 
 use popmap_core::limits::QUARANTINE;
 use popmap_core::time::{Duration, Instant};
-use popmap_core::{Phase, SlotSet, SwimConfig, SyncConfig};
+use popmap_core::{Phase, Slot, SlotSet, SwimConfig, SyncConfig};
 
 use super::plan::{Generation, Plan};
 use super::violation::{Rule, Violation};
@@ -60,8 +60,8 @@ const UNLUCKY: u64 = 8;
 const BUCKET_RECORDS: u64 = 16;
 const DIGESTS: u64 = 32;
 const ANSWERS: u64 = 4;
-/// Times that an operator starts fenced servers anew before it counts as a fault of theirs.
-const RESTARTS: usize = 2;
+/// Times that an operator starts those anew whose life is over before it counts as a fault of theirs.
+const RESTARTS: usize = 3;
 
 /// How long each part may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,21 +160,34 @@ impl<const N: usize> World<'_, N> {
         let held = self.held();
         let bounds = Bounds::of(self.plan, held, 0);
         let began = self.now();
-        self.start_all()?;
-        let agreed = self.agree(bounds.agreed)?;
-        for end in 0..self.plan.servers {
-            let op = Op { key: end as u32 % self.plan.workload.keys, delete: false };
-            self.write(Writer::Server(end), op)?;
+        if let Some(gone) = self.plan.gone {
+            self.crash(gone);
         }
-        let bounds = Bounds::of(self.plan, self.held(), self.checks.history.waived_keys());
-        let written = self.now();
-        if !self.run(written + bounds.equal, ASK, |world| Ok(world.are_equal()))? {
-            return Err(self.not_in_time("equal", bounds.equal, &self.differences()));
-        }
-        let equal = self.now().since(written);
+        let mut restarts = RESTARTS;
+        let (agreed, waits, bounds, equal) = loop {
+            self.start_all()?;
+            let agreed = self.agree(bounds.agreed, &mut restarts)?;
+            let waits = !self.forget_the_gone()?;
+            for end in self.ends() {
+                let op = Op { key: end as u32 % self.plan.workload.keys, delete: false };
+                self.write(Writer::Server(end), op)?;
+            }
+            let bounds = Bounds::of(self.plan, self.held(), self.checks.history.waived_keys());
+            let written = self.now();
+            let done =
+                self.run(written + bounds.equal, ASK, |world| Ok(world.is_any_over() || world.are_equal()))?;
+            if done && !self.is_any_over() {
+                break (agreed, waits, bounds, self.now().since(written));
+            }
+            if !done || restarts == 0 {
+                return Err(self.not_in_time("equal", bounds.equal, &self.differences()));
+            }
+            // One that has taken records from a forgotten server may be told only now.
+            restarts -= 1;
+        };
         self.sweep()?;
         self.checks.check_rest()?;
-        let rest = self.rest(bounds.rest)?;
+        let rest = if waits { Duration::ZERO } else { self.rest(bounds.rest)? };
         self.trace
             .note(self.now(), format!("at rest {} ms after the faults", self.now().since(began).as_millis()));
         Ok(Took { agreed, equal, rest, bounds: Some(bounds) })
@@ -192,16 +205,16 @@ impl<const N: usize> World<'_, N> {
     fn start_all(&mut self) -> Result<(), Violation> {
         let room = self.plan.room();
         let servers = self.plan.servers;
-        let is_fenced = |world: &Self, end: usize| {
-            world.servers[end].node.as_ref().is_some_and(|node| node.map().phase() == Phase::Fenced)
+        let has_ended = |world: &Self, end: usize| {
+            world.servers[end].node.as_ref().is_some_and(|node| is_over(node.map().phase()))
         };
-        if (0..servers).any(|end| is_fenced(self, end)) || self.plan.is_conflicting() {
+        if (0..servers).any(|end| has_ended(self, end)) || self.plan.is_conflicting() {
             self.run(self.now() + self.plan.packet_life, ASK, |_| Ok(false))?;
         }
-        for end in 0..servers {
+        for end in self.ends() {
             let node = self.servers[end].node.as_ref();
             let has_left = node.is_some_and(|node| !node.map().live().is_empty() && self.has_left(end));
-            if is_fenced(self, end) || has_left || self.servers[end].capacity < room {
+            if has_ended(self, end) || has_left || self.servers[end].capacity < room {
                 self.crash(end);
                 self.servers[end].capacity = self.servers[end].capacity.max(room);
             }
@@ -210,37 +223,59 @@ impl<const N: usize> World<'_, N> {
         Ok(())
     }
 
+    /// Where a server is gone for good, an operator forgets it at one of the others. Returns whether tombstones wait for nobody
+    /// now: they do where nobody knows any more that there ever was one.
+    fn forget_the_gone(&mut self) -> Result<bool, Violation> {
+        let Some(gone) = self.plan.gone else { return Ok(true) };
+        for end in self.ends() {
+            if self.forget(end, Slot::at(gone))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn has_left(&self, end: usize) -> bool {
         let server = &self.servers[end];
         let own = server.node.as_ref().and_then(|node| node.member(server.slot));
         own.is_some_and(|member| member.state == popmap_core::State::Left)
     }
 
-    fn agree(&mut self, within: Duration) -> Result<Duration, Violation> {
-        let mut restarts = 0;
+    fn agree(&mut self, within: Duration, restarts: &mut usize) -> Result<Duration, Violation> {
         loop {
             let began = self.now();
-            let is_fenced =
-                |world: &Self| world.running().any(|(_, node)| node.map().phase() == Phase::Fenced);
-            let done = self.run(began + within, ASK, |world| Ok(is_fenced(world) || world.have_agreed()))?;
-            if done && !is_fenced(self) {
+            let done =
+                self.run(began + within, ASK, |world| Ok(world.is_any_over() || world.have_agreed()))?;
+            if done && !self.is_any_over() {
                 return Ok(self.now().since(began));
             }
-            if !done || restarts == RESTARTS {
+            if !done || *restarts == 0 {
                 return Err(self.not_in_time("agreed on who is alive", within, &self.disagreement()));
             }
-            // One that lost its generation writes alone, and is fenced when it meets the others: it starts once more.
-            restarts += 1;
+            // One that lost its generation writes alone, and is fenced when it meets the others; one that was forgotten, or has
+            // taken records from such a one, is told so: it starts once more.
+            *restarts -= 1;
             self.start_all()?;
         }
     }
 
+    /// Whether a life is over, so that its operator has to start another.
+    fn is_any_over(&self) -> bool {
+        self.running().any(|(_, node)| is_over(node.map().phase()))
+    }
+
+    /// The servers that there are in the end, by their ends.
+    fn ends(&self) -> impl Iterator<Item = usize> + use<N> {
+        let gone = self.plan.gone;
+        (0..self.plan.servers).filter(move |&end| Some(end) != gone)
+    }
+
     fn all(&self) -> SlotSet {
-        SlotSet::first(self.plan.servers)
+        self.ends().map(Slot::at).collect()
     }
 
     fn have_agreed(&self) -> bool {
-        (0..self.plan.servers).all(|end| {
+        self.ends().all(|end| {
             let live = self.servers[end].node.as_ref().map(|node| node.map().live());
             self.is_active(end) && live == Some(self.all())
         })
@@ -280,7 +315,7 @@ impl<const N: usize> World<'_, N> {
         let line = |(end, node): (usize, &popmap_core::Node<'_, N>)| {
             let map = node.map();
             let own = map.version();
-            let unsure = |slot: &popmap_core::Slot| !map.version_of(*slot).covers_all(own);
+            let unsure = |slot: &Slot| !map.version_of(*slot).covers_all(own);
             let unsure: SlotSet = self.all().without(map.slot()).iter().filter(unsure).collect();
             let unheard: SlotSet = self.all().iter().filter(|slot| !map.life_of(*slot).is_known()).collect();
             format!(
@@ -338,6 +373,11 @@ impl<const N: usize> World<'_, N> {
         });
         lines.take(8).collect()
     }
+}
+
+/// Whether a life is over: its operator has to start another.
+fn is_over(phase: Phase) -> bool {
+    matches!(phase, Phase::Fenced | Phase::Forgotten)
 }
 
 /// When the faults begin and when they end, from the start of a run.

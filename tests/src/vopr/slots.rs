@@ -79,9 +79,10 @@ impl Slots {
         })
     }
 
-    /// Whether the present life of `server` had met every configured server when it began to write.
-    pub fn has_met(&self, server: usize) -> bool {
-        self.latest(server).is_some_and(|span| span.met)
+    /// Whether a life is there in `slot` all of whose counters are above `counter`.
+    pub fn has_later(&self, slot: Slot, counter: u64) -> bool {
+        let is_later = |span: &Span| u64::from(span.life.generation) << 32 > counter;
+        self.spans.iter().any(|span| span.slot == slot && span.ended.is_none() && is_later(span))
     }
 
     /// Whether another life of its slot is greater than the present one of `server`.

@@ -3,6 +3,7 @@
 
 use popmap_core::limits::QUARANTINE;
 use popmap_core::time::Duration;
+use popmap_core::wire::Kind;
 use popmap_core::{Slot, SlotSet, SwimConfig, SyncConfig};
 use popmap_tests::cluster::{Cluster, Storage};
 use popmap_tests::members::{join, losing, pop, storage};
@@ -111,6 +112,31 @@ fn tombstones_leave_after_two_rounds_of_collection() {
     println!("tombstones left after {} to {} ms", first.as_millis(), last.as_millis());
     assert!(first >= QUARANTINE && last <= bound);
     assert!(pop.is_converged());
+}
+
+/// Repair asks one question a server and second, of at most 32 digests, and equal servers need not answer.
+#[test]
+fn repair_costs_an_idle_pop_one_question_a_server_and_second() {
+    const SPAN: Duration = Duration::from_secs(60);
+    const QUESTION: u64 = 64 + 24 + 8 * 32;
+    let mut storage = storage::<64>(SERVERS);
+    let mut pop = at_rest(&mut storage, 5, 0);
+    let digests = |pop: &Cluster<'_, 64>| total(pop, |stats| stats.sent[Kind::Digest.index()]);
+    let answers = |pop: &Cluster<'_, 64>| total(pop, |stats| stats.sent[Kind::Repair.index()]);
+    let differing = |pop: &Cluster<'_, 64>| total(pop, |stats| stats.map.buckets_differing);
+    let before = (digests(&pop), answers(&pop), differing(&pop));
+    pop.watch();
+    pop.run(SPAN);
+    let asked = digests(&pop) - before.0;
+    let sent = pop.take_sent();
+    let bytes: u64 =
+        sent.iter().filter(|s| s.packet[1] == Kind::Digest as u8).map(|s| s.packet.len() as u64).sum();
+    let all: u64 = sent.iter().map(|s| s.packet.len() as u64).sum();
+    let each = |bytes: u64| bytes / (SERVERS as u64 * 60);
+    println!("an idle PoP: repair {} B/s a server, of {} B/s in all", each(bytes), each(all));
+    let most = SERVERS as u64 * 61;
+    assert!(asked > most / 2 && asked <= most && bytes <= asked * QUESTION);
+    assert_eq!((answers(&pop), differing(&pop)), (before.1, before.2), "nobody differs");
 }
 
 /// The same with loss, which takes longer: a hash more often has to wait for the next.

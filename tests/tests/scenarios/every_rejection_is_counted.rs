@@ -17,7 +17,10 @@ use popmap_tests::scenario::{SHAPE, key, value};
 const N: usize = 8;
 const ME: Slot = Slot::at(0);
 const PEER: Slot = Slot::at(1);
-const CONFIGURED: SlotSet = SlotSet::first(3);
+/// Was never heard to have had what is buried.
+const IGNORANT: Slot = Slot::at(2);
+const GONE: Slot = Slot::at(3);
+const CONFIGURED: SlotSet = SlotSet::first(4);
 const OURS: Life = Life { generation: 5, id: 0xa0 };
 const THEIRS: Life = Life { generation: 3, id: 0xb1 };
 const FROM: Address = Address([7; 24]);
@@ -42,6 +45,19 @@ fn of_map(kind: Kind, count: u16, rest: &[&[u8]]) -> Vec<u8> {
 /// A version that says and asks nothing.
 fn version() -> Vec<u8> {
     of_map(Kind::Version, 0, &[&[0; 32], &[0; 8]])
+}
+
+/// A version that says that a slot was forgotten.
+fn version_that_forgets() -> Vec<u8> {
+    let lives = [u32::MAX.to_le_bytes(), THEIRS.generation.to_le_bytes()].concat();
+    let gone = (1u64 << GONE.get()).to_le_bytes();
+    of_map(Kind::Version, 0, &[&[0; 18], &[8, 0], &[0; 12], &[0; 8], &gone, &lives])
+}
+
+/// The peer's whole log, with nothing in it: its version covers a write of another, which is buried.
+fn delta_that_buries() -> Vec<u8> {
+    let write = [(1u64 << IGNORANT.get()).to_le_bytes(), 1u64.to_le_bytes()].concat();
+    of_map(Kind::Delta, 0, &[&[0; 24], &[0; 4], &[23, 0, 0, 0], &write, &write])
 }
 
 /// A push that claims all counters, and a floor of 9.
@@ -192,6 +208,17 @@ const ROWS: [Row; Reject::ALL.len()] = [
     },
     Row { reason: Reject::OtherLife, packets: || vec![with(push(0, &[]), 32, &0xdead_u64.to_le_bytes())] },
     Row { reason: Reject::NoLife, packets: || vec![with(push(0, &[]), 32, &[0; 8])] },
+    Row { reason: Reject::Forgotten, packets: || vec![from(GONE, THEIRS)] },
+    // Of a server that was never heard to have had what is buried.
+    Row {
+        reason: Reject::LacksBuried,
+        packets: || {
+            let records = record(IGNORANT, 1);
+            let packets =
+                [push(1, &records), history(true, 1, &records), of_map(Kind::Report, 1, &[&records])];
+            packets.map(|packet| with(packet, 2, &[IGNORANT.get()])).into()
+        },
+    },
     Row { reason: Reject::Unasked, packets: || vec![repair(0), repair(1), history(false, 0, &[])] },
 ];
 
@@ -221,7 +248,9 @@ fn node(storage: &mut Vec<u64>, keyed: bool) -> Node<'_, N> {
         node.put(Instant::ZERO, key(n), &value(n)).expect("room");
     }
     // It was not met before we wrote, so it is asked for our past; this answers for good.
-    for (count, packet) in (COUNT - 1..).zip([version(), history(false, 0, &[])]) {
+    let ignorant = packet(Kind::Version, IGNORANT, THEIRS, OURS.id, &version()[HEADER..]);
+    let packets = [version(), history(false, 0, &[]), ignorant, version_that_forgets(), delta_that_buries()];
+    for (count, packet) in (COUNT - 4..).zip(packets) {
         let packet = if keyed { sealed(packet, count) } else { packet };
         assert_eq!(node.handle_packet(NOW, FROM, &packet), Ok(()));
     }
@@ -266,9 +295,9 @@ fn every_reason_raises_its_counter_and_moves_nothing() {
             assert_eq!(node.stats(), expected, "{what}");
             assert_eq!(state(&node), before, "{what}");
             assert_eq!((node.poll_event(), node.poll_member()), (None, None), "{what}");
-            // Who speaks for a life that is over, or in a slot that is taken, is told so (R4.5). Nobody else is answered.
+            // Who speaks for a life that is over or forgotten, or in a slot that is taken, is told so (R4.5, R2). Nobody else is answered.
             let told: &[u8] = match reason {
-                Reject::OldLife | Reject::SlotConflict => &[Kind::LifeNotice as u8],
+                Reject::OldLife | Reject::SlotConflict | Reject::Forgotten => &[Kind::LifeNotice as u8],
                 // And with keys, who does not know our life hears it.
                 Reject::Unproved => &[Kind::Ack as u8],
                 _ => &[],

@@ -8,7 +8,7 @@ use popmap_tests::scenario::total;
 const SUSPECT: Slot = Slot::at(4);
 
 #[test]
-fn a_moment_out_of_reach() {
+pub(crate) fn a_moment_out_of_reach() {
     for seed in 0..20 {
         let mut storage = storage::<8>(8);
         let mut pop = pop::<8>(&mut storage, 8, seed, losing(0));

@@ -76,7 +76,7 @@ fn nothing_is_sent_again(pop: &mut Pop<'_>) {
 }
 
 #[test]
-fn records_behind_a_lost_push_are_adopted() {
+pub(crate) fn records_behind_a_lost_push_are_adopted() {
     for seed in 0..6 {
         let mut storage = Storage::new::<8>(5, 200, SHAPE);
         let mut pop = start(&mut storage, seed);

@@ -90,7 +90,7 @@ fn an_older_value_is_replaced_and_counted() {
 }
 
 #[test]
-fn an_absent_record_is_reported_to_its_owner() {
+pub(crate) fn an_absent_record_is_reported_to_its_owner() {
     for seed in 0..5 {
         let mut storage = Storage::new::<8>(SERVERS, 1_000, SHAPE);
         let mut pop = start(&mut storage, seed);
@@ -132,7 +132,7 @@ fn an_absent_record_is_reported_to_its_owner() {
 
 /// One write, two values: memory that did not keep what was written to it. The greater bytes win everywhere (R1).
 #[test]
-fn values_that_differ_under_one_dot_become_equal() {
+pub(crate) fn values_that_differ_under_one_dot_become_equal() {
     for (flipped, winner) in [(5, 7), (9, 9)] {
         let mut storage = Storage::new::<8>(SERVERS, 1_000, SHAPE);
         let mut pop = start(&mut storage, 1);

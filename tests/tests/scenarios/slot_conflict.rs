@@ -42,7 +42,7 @@ fn outcome(pop: &mut Pop<'_>, beside: Slot) -> (Slot, Slot) {
 /// A second server starts in a slot whose server runs, in the same generation. Each hears of the other and raises itself
 /// above it: the newcomer as it would above its own past, the running one only if its life is the greater.
 #[test]
-fn a_second_server_starts_beside_a_running_one() {
+pub(crate) fn a_second_server_starts_beside_a_running_one() {
     for seed in 0..8 {
         let mut storage = storage();
         let mut pop = Pop::new(&mut storage, SERVERS, 300, SHAPE, seed, Faults::default(), |_| {});

@@ -110,7 +110,7 @@ fn read(reader: Reader<'_>, seed: u64, done: &AtomicBool) -> Seen {
 }
 
 #[test]
-fn no_record_is_torn_and_none_that_stays_is_missed() {
+pub(crate) fn no_record_is_torn_and_none_that_stays_is_missed() {
     let mut words = storage::<64>(CAPACITY, &SHAPE);
     let mut map = started::<64>(&mut words, &config(0, 1, CAPACITY, SHAPE));
     (0..STAYING).for_each(|n| put(&mut map, key(n)));

@@ -104,7 +104,7 @@ fn a_version() {
         &[9, 0, 0, 0, 0, 0, 0, 0],  // cursor 9
         &[12, 0, 0, 0, 0, 0, 0, 0], // until 12
         &[4, 0],                    // window 4
-        &[7, 0],                    // REPLY, HAS_CURSOR, FORCE
+        &[23, 0],                   // REPLY, HAS_CURSOR, FORCE, UNSEEN
         &[3, 0, 0, 0],              // floor 3
         &[0, 0, 0, 0, 0, 0, 0, 0],  // reserved
         &[6, 0, 0, 0, 0, 0, 0, 0],  // slots 1 and 2
@@ -118,7 +118,7 @@ fn a_version() {
     assert_eq!(body.fixed.shape.schema.get(), 0x1122_3344);
     assert_eq!(body.fixed.shape.value_len.get(), 12);
     assert_eq!((body.fixed.cursor.get(), body.fixed.until.get()), (9, 12));
-    assert_eq!((body.fixed.window.get(), body.fixed.flags.get()), (4, 7));
+    assert_eq!((body.fixed.window.get(), body.fixed.flags.get()), (4, 23));
     assert_eq!(body.fixed.floor.get(), 3);
     let vector = body.version.to_vector::<SLOTS>();
     assert_eq!(*vector.counters(), [0, 5 << 32 | 1, 3 << 32 | 2]);
@@ -435,7 +435,106 @@ fn a_life_notice() {
     let Body::LifeNotice(body) = opened(&golden, Kind::LifeNotice, flag::CAUGHT_UP, PEER_LIFE.id) else {
         panic!("a life notice")
     };
-    assert_eq!((body.slot, body.life), (PEER, other));
+    assert_eq!((body.slot, body.life, body.forgotten), (PEER, other, false));
+}
+
+/// A map that has forgotten slot 0 in generation 7, and knows of one tombstone that left because of that: the peer's.
+fn forgetful() -> Map<'static, SLOTS> {
+    let mut map = active();
+    map.hear_of(Slot::at(0), 7);
+    map.set_live(SlotSet::first(SLOTS).without(Slot::at(0)));
+    assert_eq!(map.forget(Slot::at(0)), Ok(7));
+    let buries = incoming(
+        2,
+        &[
+            &shape(0),
+            &[0; 24],                  // an empty log
+            &[0, 0, 0, 0],             // floor
+            &[23, 0, 0, 0],            // FROM_BASE, COMPLETE, LAST, BURIED
+            &[4, 0, 0, 0, 0, 0, 0, 0], // version: slot 2
+            &[2, 0, 0, 0, 3, 0, 0, 0], // its counter: generation 3, sequence 2
+            &[4, 0, 0, 0, 0, 0, 0, 0], // buried: slot 2
+            &[1, 0, 0, 0, 3, 0, 0, 0], // generation 3, sequence 1
+        ],
+    );
+    take(&mut map, &buries).unwrap();
+    assert_eq!(*map.buried().counters(), [0, 0, 3 << 32 | 1]);
+    map
+}
+
+#[test]
+fn a_version_that_forgets() {
+    let golden = sealed(&[
+        &ours(1, CAUGHT_UP, PEER_LIFE.id),
+        &shape(0),
+        &[0, 0, 0, 0, 0, 0, 0, 0],             // cursor 0
+        &[0, 0, 0, 0, 0, 0, 0, 0],             // until
+        &[0, 0],                               // window
+        &[26, 0],                              // HAS_CURSOR, FORGETS, UNSEEN
+        &[0, 0, 0, 0],                         // floor
+        &[0, 0, 0, 0, 0, 0, 0, 0],             // reserved
+        &[4, 0, 0, 0, 0, 0, 0, 0],             // slot 2
+        &[2, 0, 0, 0, 3, 0, 0, 0],             // generation 3, sequence 2
+        &[1, 0, 0, 0, 0, 0, 0, 0],             // forgotten: slot 0
+        &[0xff, 0xff, 0xff, 0xff, 7, 0, 0, 0], // all of generation 7
+    ]);
+    let request = Request::default();
+    let version = written(&mut forgetful(), |map, frame| map.write_version(PEER, &request, frame));
+    assert_eq!(version, golden);
+    let Body::Version(body) = opened(&golden, Kind::Version, flag::CAUGHT_UP, PEER_LIFE.id) else {
+        panic!("a version")
+    };
+    assert_eq!(*body.forgotten.to_vector::<SLOTS>().counters(), [7 << 32 | 0xffff_ffff, 0, 0]);
+}
+
+/// Slot 0 is back, in a life that knows nothing: it is told what is buried, before anything else of the packet is used.
+#[test]
+fn a_delta_that_buries() {
+    let mut map = forgetful();
+    map.put(KEY_A, &[0x11; 12]).unwrap();
+    let (back, to) = (Life { generation: 8, id: 0xf1 }, Slot::at(0));
+    let mut asks = bare_version();
+    asks[2] = to.get();
+    asks[16..20].copy_from_slice(&back.generation.to_le_bytes());
+    asks[24..32].copy_from_slice(&back.id.to_le_bytes());
+    take(&mut map, &sealed(&[&asks])).unwrap();
+    let golden = sealed(&[
+        &ours(2, CAUGHT_UP, back.id),
+        &shape(1),
+        &[0, 0, 0, 0, 0, 0, 0, 0], // from 0
+        &[1, 0, 0, 0, 0, 0, 0, 0], // to 1
+        &[1, 0, 0, 0, 0, 0, 0, 0], // head 1
+        &[0, 0, 0, 0],             // floor
+        &[30, 0, 0, 0],            // FROM_SCAN, COMPLETE, LAST, BURIED
+        &record(KEY_A, [5, 1], 1, 1, 0, 0x11),
+        &[6, 0, 0, 0, 0, 0, 0, 0], // slots 1 and 2
+        &[1, 0, 0, 0, 5, 0, 0, 0],
+        &[2, 0, 0, 0, 3, 0, 0, 0],
+        &[4, 0, 0, 0, 0, 0, 0, 0], // buried: slot 2
+        &[1, 0, 0, 0, 3, 0, 0, 0],
+    ]);
+    assert_eq!(written(&mut map, |map, frame| map.write_delta(to, frame)), golden);
+    let Body::Delta(body) = opened(&golden, Kind::Delta, flag::CAUGHT_UP, back.id) else { panic!("a delta") };
+    assert_eq!(*body.buried.to_vector::<SLOTS>().counters(), [0, 0, 3 << 32 | 1]);
+}
+
+#[test]
+fn a_life_notice_of_a_forgotten_life() {
+    let id = 0xd8d7_d6d5_d4d3_d2d1;
+    let golden = sealed(&[
+        &ours(9, CAUGHT_UP, id),
+        &[7, 0, 0, 0], // the last generation that was forgotten
+        &[0],          // the slot
+        &[1],          // FORGOTTEN
+        &[0, 0],       // reserved
+        &[0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8],
+    ]);
+    let to = Slot::at(0);
+    assert_eq!(written(&mut forgetful(), |map, frame| map.write_forgotten_notice(to, id, frame)), golden);
+    let Body::LifeNotice(body) = opened(&golden, Kind::LifeNotice, flag::CAUGHT_UP, id) else {
+        panic!("a life notice")
+    };
+    assert_eq!((body.slot, body.life, body.forgotten), (to, Life { generation: 7, id }, true));
 }
 
 /// A ping of the peer's with this version hash.

@@ -291,6 +291,38 @@ fn field_of_a_delta_with_a_range_that_is_none() {
     assert!(parsed(&last).is_ok(), "the last log position of all");
 }
 
+/// A version with flag bit 3 and a forgotten slot, whose counter ends in `low`.
+fn forgets(slot: u8, low: [u8; 4]) -> Vec<u8> {
+    let slots = [1 << slot, 0, 0, 0, 0, 0, 0, 0];
+    let fixed = [&[0; 18][..], &[8, 0], &[0; 12]].concat();
+    incoming(1, &[&shape(0), &fixed, &[0; 8], &slots, &low, &[7, 0, 0, 0]])
+}
+
+#[test]
+fn field_of_a_version_that_forgets() {
+    assert!(parsed(&forgets(2, [0xff; 4])).is_ok());
+    assert_eq!(rejected(&forgets(3, [0xff; 4])), Some(Reject::Field), "slot");
+    assert_eq!(
+        rejected(&forgets(2, [0xff, 0xff, 0xff, 0x7f])),
+        Some(Reject::Field),
+        "not all of a generation"
+    );
+    let short = sealed(&[&forgets(2, [0xff; 4])[..124]]);
+    assert_eq!(rejected(&short), Some(Reject::Length));
+}
+
+#[test]
+fn field_of_a_delta_that_buries() {
+    let buries = |slot: u8| {
+        let packet = with(&delta(0, &[]), 100, &[16]);
+        sealed(&[&packet, &[1 << slot, 0, 0, 0, 0, 0, 0, 0], &[1, 0, 0, 0, 3, 0, 0, 0]])
+    };
+    assert!(parsed(&buries(2)).is_ok());
+    assert_eq!(rejected(&buries(3)), Some(Reject::Field), "slot");
+    assert_eq!(rejected(&sealed(&[&buries(2)[..120]])), Some(Reject::Length));
+    assert_eq!(rejected(&with(&delta(0, &[]), 100, &[16])), Some(Reject::Length), "none");
+}
+
 #[test]
 fn field_of_a_push_with_a_range_that_is_none() {
     let backward = with(&with(&push(0, &[]), 72, &[2]), 80, &[1, 0, 0, 0, 0, 0, 0, 0]);

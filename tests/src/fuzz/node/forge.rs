@@ -126,10 +126,16 @@ impl Forger<'_, '_, '_, '_> {
                 self.shape(0);
                 self.words(&[cursor, until]);
                 let (flags, floor) = (self.bytes.byte(), self.small());
-                self.frame.put(&[flags >> 4, 0, flags & 7, 0]);
+                let forgets = self.bytes.once_in(32);
+                let unseen = flags << 1 & 16;
+                let told = if forgets { 8 } else { 0 };
+                self.frame.put(&[flags >> 4, 0, flags & 7 | unseen | told, 0]);
                 self.frame.half(floor);
                 self.frame.word(0);
                 self.version();
+                if forgets {
+                    self.forgotten();
+                }
             }
             Kind::Delta => self.delta(),
             Kind::Push => self.push(from),
@@ -179,7 +185,8 @@ impl Forger<'_, '_, '_, '_> {
                 let slot = if choice & 0x80 == 0 { ME } else { Slot::at(usize::from(choice & 3)) };
                 let life = self.life(slot, choice >> 2 & 7);
                 self.frame.half(life.generation);
-                self.frame.put(&[slot.get(), 0, 0, 0]);
+                let flags = u8::from(self.bytes.once_in(16));
+                self.frame.put(&[slot.get(), flags, 0, 0]);
                 self.frame.word(life.id);
             }
             Kind::Ping | Kind::PingReq | Kind::Ack => {
@@ -196,6 +203,7 @@ impl Forger<'_, '_, '_, '_> {
     fn delta(&mut self) {
         let mut range = [self.number(), self.number(), self.number()];
         let (flags, floor) = (self.bytes.byte(), self.small());
+        let buries = self.bytes.once_in(8);
         range.sort_unstable();
         if flags & 2 != 0 {
             range[1] = range[2];
@@ -207,9 +215,12 @@ impl Forger<'_, '_, '_, '_> {
         self.shape(count);
         self.words(&range);
         self.frame.half(floor);
-        self.frame.half(u32::from(flags & 7));
+        self.frame.half(u32::from(flags & 7) | if buries { 16 } else { 0 });
         self.records(count, None, false);
         self.version();
+        if buries {
+            self.version();
+        }
     }
 
     fn push(&mut self, from: Slot) {
@@ -249,6 +260,16 @@ impl Forger<'_, '_, '_, '_> {
         for _ in 0..slots.count_ones() {
             let counter = self.number();
             self.frame.word(counter);
+        }
+    }
+
+    /// Appends lives that were forgotten: all up to a generation each.
+    fn forgotten(&mut self) {
+        let slots = self.bytes.byte() & 15;
+        self.frame.word(slots.into());
+        for _ in 0..slots.count_ones() {
+            let generation = self.small();
+            self.frame.word(u64::from(generation) << 32 | u64::from(u32::MAX));
         }
     }
 

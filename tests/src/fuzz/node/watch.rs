@@ -72,6 +72,8 @@ pub struct Watch {
     rest: Contents,
     own: Option<Member>,
     table: [Option<Held>; KEYS],
+    /// Tombstones collected when the table was last looked at.
+    collected: u64,
     latest: Instant,
     left: bool,
     /// The number of the last packet that it sent.
@@ -87,6 +89,7 @@ impl Watch {
             rest: Contents::of(node),
             own: node.member(ME).copied(),
             table: [None; KEYS],
+            collected: 0,
             latest: Instant::ZERO,
             left: false,
             number: 0,
@@ -147,6 +150,11 @@ impl Watch {
             return;
         }
         assert_eq!(after, stats, "{why}");
+        let is_over = node.map().phase() == Phase::Forgotten && self.rest.phase != Phase::Forgotten;
+        if why == Reject::Forgotten && is_over {
+            // It told of something buried, too late for what was taken before.
+            return;
+        }
         assert_eq!(Contents::of(node), self.rest, "{why}");
         let mut members = members(node);
         if sender < N {
@@ -196,13 +204,14 @@ impl Watch {
             Phase::Starting => 0,
             Phase::Active { .. } => 1,
             Phase::Fenced => 2,
+            Phase::Forgotten => 3,
         };
         assert!(rank(now.phase) >= rank(was.phase));
         self.latest = self.latest.max(node.reader().heartbeat());
         let live = node.map().live();
         assert!(live.contains(ME) && live.difference(CONFIGURED).is_empty());
         if let (Some(own), Some(was)) = (node.member(ME), self.own) {
-            let may_leave = self.left || now.phase == Phase::Fenced;
+            let may_leave = self.left || matches!(now.phase, Phase::Fenced | Phase::Forgotten);
             assert!(
                 own.state == State::Alive || own.state == State::Left && may_leave,
                 "only we say what we are"
@@ -214,8 +223,10 @@ impl Watch {
         assert!(node.members().all(|(slot, _)| CONFIGURED.contains(slot)));
     }
 
-    /// Looks at every key: each moved forward, or left as a tombstone.
+    /// Looks at every key: each moved forward, or left as a tombstone, which may have come and gone since the last look.
     fn look(&mut self, node: &Node<'_, N>) {
+        let collected = node.stats().map.tombstones_collected;
+        let any_left = std::mem::replace(&mut self.collected, collected) < collected;
         let (reader, mut value) = (node.reader(), [0; SHAPE.value_len as usize]);
         for (n, was) in self.table.iter_mut().enumerate() {
             let key = key(n);
@@ -224,7 +235,10 @@ impl Watch {
                 (Some(was), Some(now)) => {
                     assert!(rank(key, &was) <= rank(key, &now), "{key:?} fell from {was:?}");
                 }
-                (Some(was), None) => assert!(was.tombstone, "{key:?} is gone: {was:?}"),
+                (Some(was), None) => {
+                    let left = any_left && node.map().floor() >= was.term;
+                    assert!(was.tombstone || left, "{key:?} is gone: {was:?}");
+                }
                 (None, _) => {}
             }
             let found = matches!(reader.get(key, &mut value), Lookup::Found(_));
@@ -307,7 +321,7 @@ fn rank(key: Key, held: &Held) -> impl Ord {
 
 /// Whether this may be the word of a handler: its packet has been admitted, so its sender counts as heard.
 fn is_of_a_handler(why: Reject) -> bool {
-    matches!(why, Reject::Unasked | Reject::Record | Reject::Field)
+    matches!(why, Reject::Unasked | Reject::Record | Reject::Field | Reject::LacksBuried)
 }
 
 /// Returns the sender's life in a packet.

@@ -73,17 +73,21 @@ fn body(bytes: &[u8], kind: Kind, body: &Body<'_>, shape: &Shape) {
             let small = [fixed.window.get(), fixed.flags.get()].map(u64::from);
             assert_eq!(small, [number::<2>(bytes, 24), number::<2>(bytes, 26)]);
             assert_eq!(u64::from(fixed.floor.get()), number::<4>(bytes, 28));
-            sparse(&bytes[40..], version.version);
+            let behind = sparse(&bytes[40..], version.version);
+            let forgets = small[1] & 8 != 0;
+            sparse(if forgets { behind } else { &[0; 8] }, version.forgotten);
             Kind::Version
         }
-        Body::Delta(Delta { fixed, records, version }) => {
+        Body::Delta(Delta { fixed, records, version, buried }) => {
             assert_eq!(
                 [8, 16, 24].map(|at| number::<8>(bytes, at)),
                 [fixed.from.get(), fixed.to.get(), fixed.head.get()]
             );
             let small = [fixed.floor.get(), fixed.flags.get()].map(u64::from);
             assert_eq!(small, [number::<4>(bytes, 32), number::<4>(bytes, 36)]);
-            sparse(self::records(bytes, 40, records, shape), *version);
+            let behind = sparse(self::records(bytes, 40, records, shape), *version);
+            let buries = small[1] & 16 != 0;
+            sparse(if buries { behind } else { &[0; 8] }, *buried);
             Kind::Delta
         }
         Body::Push(Push { fixed, records }) => {
@@ -129,6 +133,7 @@ fn body(bytes: &[u8], kind: Kind, body: &Body<'_>, shape: &Shape) {
                 (number::<4>(bytes, 0), bytes[4])
             );
             assert_eq!([8].map(|at| number::<8>(bytes, at)), [notice.life.id]);
+            assert_eq!(notice.forgotten, bytes[5] & 1 != 0);
             Kind::LifeNotice
         }
         Body::Ping(probe) => self::probe(bytes, probe, Kind::Ping),
@@ -163,7 +168,8 @@ fn records<'b>(bytes: &'b [u8], fixed: usize, records: &Records<'_>, shape: &Sha
     rest
 }
 
-fn sparse(bytes: &[u8], version: Sparse<'_>) {
+/// Checks a version vector; returns what is behind it.
+fn sparse<'b>(bytes: &'b [u8], version: Sparse<'_>) -> &'b [u8] {
     assert_eq!(version.slots().bits(), number::<8>(bytes, 0));
     let vector = version.to_vector::<64>();
     let mut at = 8;
@@ -172,4 +178,5 @@ fn sparse(bytes: &[u8], version: Sparse<'_>) {
         assert_eq!(vector.get(slot), if listed { number::<8>(bytes, at) } else { 0 });
         at += 8 * usize::from(listed);
     }
+    &bytes[at..]
 }

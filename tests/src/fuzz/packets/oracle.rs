@@ -59,12 +59,22 @@ fn body(kind: u8, body: &[u8], shape: &Shape, slots: usize) -> Result<(), Reject
     }
     let list = &body[fixed..];
     match kind {
-        1 => version(list, slots),
+        1 => {
+            let behind = version(list, slots)?;
+            if number::<2>(body, 26) & 8 == 0 {
+                return Ok(());
+            }
+            let forgotten = &behind[..behind.len() - version(behind, slots)?.len()];
+            // All of a generation each.
+            require(forgotten[8..].chunks(8).all(|counter| counter[..4] == [0xff; 4]), Reject::Field)
+        }
         2 => {
             let [from, to, head] = [8, 16, 24].map(|at| number::<8>(body, at));
-            let complete = number::<4>(body, 36) & 2 != 0;
+            let flags = number::<4>(body, 36);
+            let complete = flags & 2 != 0;
             require(from <= to && to <= head && (!complete || to == head), Reject::Field)?;
-            version(records(body, fixed, shape, slots)?.1, slots)
+            let behind = version(records(body, fixed, shape, slots)?.1, slots)?;
+            if flags & 16 == 0 { Ok(()) } else { version(behind, slots).map(|_| ()) }
         }
         3 => {
             require(number::<8>(body, 8) <= number::<8>(body, 16), Reject::Field)?;
@@ -122,9 +132,12 @@ fn records<'b>(
     Ok((records, rest))
 }
 
-fn version(bytes: &[u8], slots: usize) -> Result<(), Reject> {
+/// Returns what is behind a version vector.
+fn version(bytes: &[u8], slots: usize) -> Result<&[u8], Reject> {
     require(bytes.len() >= 8, Reject::Length)?;
     let bitmap = number::<8>(bytes, 0);
     require(slots == 64 || bitmap >> slots == 0, Reject::Field)?;
-    require(bytes.len() - 8 >= 8 * bitmap.count_ones() as usize, Reject::Length)
+    let len = 8 + 8 * bitmap.count_ones() as usize;
+    require(bytes.len() >= len, Reject::Length)?;
+    Ok(&bytes[len..])
 }

@@ -6,8 +6,11 @@
 //! [`Checks::observe`] is called after every packet, timer and write of a server, [`Checks::sweep`] now and then and at
 //! the end. The module documentation says what is checked when, and why that is all of R6.
 
+mod forget;
 mod observe;
 mod sweep;
+
+use std::collections::HashSet;
 
 use popmap_core::clock::VersionVector;
 use popmap_core::time::{Duration, Instant};
@@ -28,6 +31,10 @@ struct Replica<const N: usize> {
     phase: Phase,
     log_head: u64,
     version: VersionVector<N>,
+    /// What it knows to have left without a forgotten slot.
+    buried: VersionVector<N>,
+    /// It began to write when it had met every configured server, those apart that it knew to be forgotten.
+    has_met: bool,
     /// At each key the write that it holds; or the tombstone that it collected there, marked.
     table: Vec<WriteId>,
     /// Keys that hold a tombstone, or did.
@@ -93,6 +100,12 @@ pub struct Checks<const N: usize> {
     /// Which lives there were.
     pub slots: Slots,
     replicas: Vec<Option<Replica<N>>>,
+    /// Per slot the highest counter of the lives that some server was told to forget.
+    forgotten: VersionVector<N>,
+    /// Tombstones that left somewhere while a forgotten slot was not asked.
+    unasked: HashSet<WriteId>,
+    /// A life is over since it was last worked out what nobody knows of.
+    is_over: bool,
     /// The time.
     pub now: Instant,
     /// How often things were looked at.
@@ -106,6 +119,9 @@ impl<const N: usize> Checks<N> {
             history: History::new(keys),
             slots: Slots::new(packet_life),
             replicas: (0..servers).map(|_| None).collect(),
+            forgotten: VersionVector::new(),
+            unasked: HashSet::new(),
+            is_over: false,
             now: Instant::ZERO,
             looked: Looked::default(),
         }
@@ -121,6 +137,8 @@ impl<const N: usize> Checks<N> {
             phase: Phase::Starting,
             log_head: 0,
             version: VersionVector::new(),
+            buried: VersionVector::new(),
+            has_met: false,
             table: vec![0; self.history.keys().len()],
             tombstones: Vec::new(),
             collected: 0,
@@ -141,11 +159,13 @@ impl<const N: usize> Checks<N> {
     }
 
     /// Notes what nobody knows of any more: no table shows it and no version covers it. What only a server knows in whose
-    /// slot there is a greater life counts as gone: nobody takes its packets.
+    /// slot there is a greater life counts as gone, and what only one knows whose life was forgotten: nobody has to take its
+    /// packets.
     fn lose(&mut self) {
-        let Self { history, slots, replicas, .. } = self;
+        let Self { history, slots, replicas, forgotten, .. } = self;
         let heard = |(server, replica): (usize, &'_ Option<Replica<N>>)| {
-            (replica.is_some() && !slots.is_outlived(server)).then_some(server)
+            let replica = replica.as_ref()?;
+            (!slots.is_outlived(server) && !replica.is_refused(forgotten)).then_some(server)
         };
         let heard: Vec<usize> = replicas.iter().enumerate().filter_map(heard).collect();
         let replicas: Vec<_> = heard.into_iter().filter_map(|server| replicas[server].as_ref()).collect();
@@ -182,6 +202,9 @@ impl<const N: usize> Checks<N> {
         let write = self.history.write(id);
         let knows = |(other, replica): (usize, &Option<Replica<N>>)| {
             let replica = replica.as_ref().filter(|_| other != server && !self.slots.is_outlived(other))?;
+            if replica.is_refused(&self.forgotten) {
+                return None;
+            }
             (replica.shown(write.key) == id || replica.version.covers(write.dot())).then_some(other)
         };
         self.replicas.iter().enumerate().filter_map(knows).collect()

@@ -5,7 +5,7 @@
 use popmap_core::clock::VersionVector;
 use popmap_core::map::{Held, MapStats};
 use popmap_core::time::Instant;
-use popmap_core::{Key, Map, Phase};
+use popmap_core::{Key, Map, Phase, Slot};
 
 use super::super::history::{WriteId, rank};
 use super::super::violation::{Rule, Violation};
@@ -21,6 +21,9 @@ impl<const N: usize> Checks<N> {
         let Some(mut replica) = self.replicas[server].take() else { return Ok(()) };
         let result = self.observe_replica(server, &mut replica, map, clock);
         self.replicas[server] = Some(replica);
+        if std::mem::take(&mut self.is_over) {
+            self.lose();
+        }
         result
     }
 
@@ -36,7 +39,12 @@ impl<const N: usize> Checks<N> {
             self.slots.raise(server, map.life().generation);
         }
         if before == Phase::Starting && matches!(map.phase(), Phase::Active { .. }) {
-            self.slots.activate(server, map.history_unmet().is_empty());
+            let unmet = map.history_unmet();
+            self.slots.activate(server, unmet.is_empty());
+            // Nobody waits for those that were forgotten; but a later life there may be known to others only.
+            let gone = map.forgotten_slots();
+            let is_back = |slot: Slot| self.slots.has_later(slot, map.forgotten().get(slot));
+            replica.has_met = unmet.difference(gone).is_empty() && !gone.iter().any(is_back);
         }
         let (mends, reports) = (mends(map.stats()), map.stats().reports);
         if mends != replica.mends {
@@ -67,6 +75,10 @@ impl<const N: usize> Checks<N> {
         if map.version() != &replica.version {
             self.take_version(server, replica, map)?;
         }
+        if map.buried() != &replica.buried {
+            let before = std::mem::replace(&mut replica.buried, *map.buried());
+            self.check_buried(server, replica, (&before, map.buried()))?;
+        }
         check_held(server, map.held(), map.version())
     }
 
@@ -87,13 +99,18 @@ impl<const N: usize> Checks<N> {
                         format!("server {server} began to write {early} ms before its deadline, unmet");
                     return Err(Violation::at(Rule::Start, server, text));
                 }
-                if !map.history_unmet().is_empty() || self.slots.is_contested(self.now, server) {
+                if !replica.has_met || self.slots.is_contested(self.now, server) {
                     self.waive_unseen(replica);
                 }
                 Ok(())
             }
             (_, Phase::Fenced) => {
                 self.slots.end(self.now, server);
+                Ok(())
+            }
+            (_, Phase::Forgotten) => {
+                self.slots.end(self.now, server);
+                self.is_over = true;
                 Ok(())
             }
             (before, after) => {
@@ -183,13 +200,12 @@ impl<const N: usize> Checks<N> {
                 return Err(Violation::at(rule, server, text).key(key));
             }
         }
-        let collected = self.history.collected(key);
-        let gone = self.history.rank(collected);
-        if write.rank < gone && write.blind {
-            self.history.waive(collected);
+        if let Some(deleted) = self.deleted(replica, id).filter(|_| write.blind) {
+            self.history.waive(deleted);
         }
-        if write.rank < gone && !self.history.is_waived(key, gone) {
-            let (new, old) = (self.history.show(id), self.history.show(collected));
+        let deleted = self.deleted(replica, id);
+        if let Some(deleted) = deleted.filter(|&id| !self.history.is_waived(key, self.history.rank(id))) {
+            let (new, old) = (self.history.show(id), self.history.show(deleted));
             let text = format!("server {server} shows {new} though it was collected: {old}");
             return Err(Violation::at(Rule::Resurrection, server, text).key(key));
         }
@@ -216,8 +232,8 @@ impl<const N: usize> Checks<N> {
             let text = format!("server {server} holds {held:?} at key {key}, which nobody wrote");
             return Err(Violation::at(Rule::Dots, server, text).key(key));
         }
-        if replica.phase == Phase::Fenced {
-            let text = format!("server {server} is fenced and wrote {held:?} at key {key}");
+        if matches!(replica.phase, Phase::Fenced | Phase::Forgotten) {
+            let text = format!("server {server} is {:?} and wrote {held:?} at key {key}", replica.phase);
             return Err(Violation::at(Rule::Fenced, server, text).key(key));
         }
         let contested = self.slots.is_contested(self.now, server);
@@ -231,7 +247,7 @@ impl<const N: usize> Checks<N> {
             }
             self.history.replace_lost(first);
         }
-        let blind = replica.table[key as usize] == 0 && !self.slots.has_met(server);
+        let blind = replica.table[key as usize] == 0 && !replica.has_met;
         let id = self.history.add(self.now, server, key, held, blind);
         if contested {
             self.history.waive_dot(dot);
@@ -281,6 +297,7 @@ impl<const N: usize> Checks<N> {
         for key in gone {
             let id = replica.table[key as usize];
             replica.table[key as usize] = id | COLLECTED;
+            self.note_buried(map, id);
             if self.history.collect(id) {
                 self.check_collected(server, key, id)?;
             }
@@ -292,8 +309,9 @@ impl<const N: usize> Checks<N> {
     fn check_collected(&mut self, server: usize, key: u32, id: WriteId) -> Result<(), Violation> {
         let rank = self.history.rank(id);
         let less = |(other, replica): (usize, &Option<Replica<N>>)| {
-            let shown = replica.as_ref().map_or(0, |replica| replica.shown(key));
-            (other != server && shown != 0 && self.history.rank(shown) < rank).then_some((other, shown))
+            let replica = replica.as_ref().filter(|_| other != server)?;
+            let shown = replica.shown(key);
+            self.deleted(replica, shown).map(|_| (other, shown))
         };
         let less: Vec<_> = self.replicas.iter().enumerate().filter_map(less).collect();
         if less.iter().any(|&(_, shown)| self.history.write(shown).blind) {
@@ -321,6 +339,7 @@ impl<const N: usize> Checks<N> {
             let text = format!("the version of server {server} fell from {before:?} to {:?}", map.version());
             return Err(Violation::at(Rule::Version, server, text));
         }
+        self.check_buried(server, replica, (&before, map.version()))?;
         let mut missing = Vec::new();
         for slot in map.version().exceeding(&before).iter() {
             for id in self.history.between(slot, before.get(slot), map.version().get(slot)) {

@@ -266,7 +266,7 @@ fn a_fenced_server_that_writes_is_found() {
     assert_eq!(look(&mut checks, A, &a), None);
     let mut memory = self::storage::<2>(CAPACITY, &SHAPE);
     let mut fenced = a.fork(&mut memory).expect("room");
-    fenced.on_life_notice(LifeNotice { slot: a.slot(), life: life(2, 1) });
+    fenced.on_life_notice(LifeNotice { slot: a.slot(), life: life(2, 1), forgotten: false });
     assert_eq!(look(&mut checks, A, &fenced), None);
     assert_eq!(look(&mut checks, A, &a), Some(Rule::Fenced), "it is no longer fenced");
     let (mut checks, mut storage) = (self::checks(), two());

@@ -2,8 +2,8 @@
 //!
 //! Knows how each is carried out. Must not know when or why.
 
-use popmap_core::Meta;
 use popmap_core::time::Duration;
+use popmap_core::{Meta, Slot};
 
 use super::super::faults::Act;
 use super::super::server::Pause;
@@ -64,8 +64,29 @@ impl<const N: usize> World<'_, N> {
                 }
             }
             Act::Days(span) => self.pass_days(span),
+            Act::Forget(at, of) => {
+                self.forget(at, Slot::at(of))?;
+            }
         }
         Ok(())
+    }
+
+    /// The operator of a server forgets a slot there. Returns whether that is forgotten now.
+    ///
+    /// # Errors
+    /// The violation that it led to.
+    pub fn forget(&mut self, at: usize, slot: Slot) -> Result<bool, Violation> {
+        let server = &mut self.servers[at];
+        let clock = server.clock(self.now);
+        let Some(node) = server.node.as_mut().filter(|_| server.pause.is_none()) else { return Ok(false) };
+        let outcome = node.forget(clock, slot);
+        server.is_stirred = true;
+        self.trace.note(self.now, format!("server {at} is told to forget {slot}: {outcome:?}"));
+        if let Ok(generation) = outcome {
+            self.checks.forget(slot, generation);
+        }
+        self.checks.observe(at, node.map(), clock)?;
+        Ok(outcome.is_ok())
     }
 
     /// Days pass while nothing is on the way and nobody does anything.

@@ -35,7 +35,7 @@ const HOUR: u64 = 3_600_000_000_000;
 pub const START_WITHIN: Duration = Duration::from_secs(5);
 /// Lives beside the first ones for which there is memory, of which each server may need some at the end.
 const SPARE_LIVES: usize = 100;
-const LIVES_AT_END: usize = 3;
+const LIVES_AT_END: usize = 4;
 
 /// The memory of all lives of a run: zeroed blocks, untouched until used.
 pub struct Memory(Vec<Vec<u64>>);
@@ -276,9 +276,13 @@ impl<'a, const N: usize> World<'a, N> {
         while let Some(event) = node.poll_event() {
             match event {
                 Event::GenerationRaised { generation } => server.saved = server.saved.max(generation),
-                Event::Fenced { .. } => {
-                    self.trace.note(self.now, format!("server {end} is fenced: {event:?}"));
-                    self.adversary.fenced(self.now, end);
+                Event::Fenced { .. } | Event::Forgotten { .. } => {
+                    self.trace.note(self.now, format!("server {end} is over: {event:?}"));
+                    if let Event::Fenced { by } = event {
+                        // What a driver would save: the next life is to be the greater one.
+                        server.saved = server.saved.max(by.generation);
+                    }
+                    self.adversary.over(self.now, end);
                 }
                 Event::Started { expired: true } => {
                     self.trace
