@@ -65,7 +65,7 @@ scopes! {
     hashes_collect: 800_000,
     repair: 100_000,
     forget: 100_000,
-    forget_crash: 100_000,
+    forget_crash: 90_000,
     circle: 150_000,
 }
 
