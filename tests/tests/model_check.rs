@@ -54,7 +54,7 @@ scopes! {
     crashes: 3_000_000,
     lost_generation: 15_000,
     lost_generation_bound: 15_000,
-    crash_bound: 50_000,
+    crash_bound: 20_000,
     collect: 1_500_000,
     collect_crash: 400_000,
     quarantine: 200_000,

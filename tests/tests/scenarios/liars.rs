@@ -91,7 +91,7 @@ fn counters_of_a_victim_ahead_of_its_own_raise_its_generation() {
     assert!((12..=250).contains(&rose), "{rose}");
     let took = assert_writes_on(&mut pop, 100, Duration::from_secs(20));
     println!("generation up by {rose}, then writes everywhere after {took} ms");
-    pop.run_until(Duration::from_secs(30), |pop| pop.is_converged()).expect("equal again");
+    pop.run_until(Duration::from_secs(30), Cluster::is_converged).expect("equal again");
 }
 
 /// The greatest counters there are: nobody's generation rises, and what the victim writes comes by repair.

@@ -235,7 +235,7 @@ impl World<'_, '_> {
 
 /// Returns scripts that get far, each as an input.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let calm: Vec<u8> = (0..60u8).flat_map(|n| [(n % 3) << 6 | (n % 2) << 5 | n % 8, n, n]).collect();
+    let calm: Vec<u8> = (0..60u8).flat_map(|n| [(n % 3) << 6 | (n % 2) << 5 | (n % 8), n, n]).collect();
     let mixed: Vec<u8> = (0..=255u8).collect();
     (0..8).flat_map(|scene| [&calm, &mixed].map(|script| [&[scene][..], script].concat())).collect()
 }
