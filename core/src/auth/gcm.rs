@@ -25,6 +25,10 @@ pub struct Aes256Gcm;
 
 const _: () = assert!(HEAD.is_multiple_of(16), "or the padding behind the head would be authenticated data");
 
+/// Blocks that are hashed at once.
+const AT_ONCE: usize = 4;
+const _: () = assert!(HEAD <= 16 * AT_ONCE);
+
 /// A subkey and a nonce at work.
 struct Opened {
     /// The keystream of the message.
@@ -50,15 +54,34 @@ fn open(subkey: &[u8; SECRET], number: u64) -> Opened {
 }
 
 /// Hashes the packet, of whose body `message` bytes are ciphertext: all or none.
+///
+/// Blocks are hashed four at a time where there are four in a row, so that what is in front of the body and behind it goes
+/// with blocks of the body: by themselves they would take a tenth of the time.
 fn hashed(mut hash: GHash, head: &[u8; HEAD], body: &[u8], message: usize) -> GHash {
     let bits = |bytes: usize| (8 * bytes as u64).to_be_bytes();
+    let (blocks, rest) = Block::slice_as_chunks(body);
+    let (first, blocks) = blocks.split_at(blocks.len().min(AT_ONCE - HEAD / 16));
+    let mut front = [Block::default(); AT_ONCE];
+    let head = head.as_chunks::<16>().0.iter().copied().map(Block::from);
+    let count = fill(&mut front, head.chain(first.iter().copied()));
+    hash.update(&front[..count]);
+    let (blocks, last) = blocks.split_at(blocks.len() / AT_ONCE * AT_ONCE);
+    hash.update(blocks);
+    let mut padded = Block::default();
+    padded[..rest.len()].copy_from_slice(rest);
     let mut lengths = Block::default();
     lengths[..8].copy_from_slice(&bits(HEAD + body.len() - message));
     lengths[8..].copy_from_slice(&bits(message));
-    hash.update_padded(head);
-    hash.update_padded(body);
-    hash.update(&[lengths]);
+    let mut back = [Block::default(); AT_ONCE + 1];
+    let rest = (!rest.is_empty()).then_some(padded);
+    let count = fill(&mut back, last.iter().copied().chain(rest).chain([lengths]));
+    hash.update(&back[..count]);
     hash
+}
+
+/// Fills `room` with blocks; returns how many there were.
+fn fill(room: &mut [Block], blocks: impl Iterator<Item = Block>) -> usize {
+    room.iter_mut().zip(blocks).map(|(place, block)| *place = block).count()
 }
 
 fn xor(a: &Block, b: &Block) -> Block {

@@ -59,12 +59,18 @@ impl core::error::Error for ForgetError {}
 pub(super) struct Forgets<const N: usize> {
     /// Per slot the highest counter that a forgotten life may have used: all of a generation, or zero.
     pub lives: VersionVector<N>,
+    /// Whether there is any: asked for each packet.
+    pub any: bool,
     /// The dots of tombstones that left while a forgotten slot was not asked.
     pub buried: VersionVector<N>,
+    /// Whether there is any: asked for each packet.
+    pub any_buried: bool,
     /// What everyone covered whose records we took; everything while we took none, nothing once that no longer matters.
     pub clean: VersionVector<N>,
     /// It is not nothing.
     pub clean_counts: bool,
+    /// Whose records we took in their present life, so that `clean` has what they covered then: they cover no less now.
+    pub taken: SlotSet,
     /// The greatest generation of each slot that we were told of without having heard it.
     pub told: [u32; N],
 }
@@ -73,9 +79,12 @@ impl<const N: usize> Default for Forgets<N> {
     fn default() -> Self {
         Self {
             lives: VersionVector::new(),
+            any: false,
             buried: VersionVector::new(),
+            any_buried: false,
             clean: VersionVector::from_counters([u64::MAX; N]),
             clean_counts: true,
+            taken: SlotSet::EMPTY,
             told: [0; N],
         }
     }
@@ -177,6 +186,7 @@ impl<const N: usize> Map<'_, N> {
             return;
         }
         self.state.forgets.lives.join(theirs);
+        self.state.forgets.any = true;
         self.state.peers.iter_mut().for_each(|peer| peer.knows_forgotten = false);
         for slot in news.iter() {
             if slot == self.state.slot {
@@ -228,6 +238,7 @@ impl<const N: usize> Map<'_, N> {
             return;
         }
         self.state.forgets.buried.join(theirs);
+        self.state.forgets.any_buried = true;
         if !doubtful.is_empty() && !self.broken(Tooth::BuriedLate) {
             self.end_life();
         }
@@ -238,13 +249,29 @@ impl<const N: usize> Map<'_, N> {
     ///
     /// # Errors
     /// [`Reject::LacksBuried`]; nothing was changed.
+    #[inline]
     pub(super) fn take_from(
         &mut self,
         from: Slot,
         flags: u8,
         told: Option<&VersionVector<N>>,
     ) -> Result<(), Reject> {
-        let covered = self.peer_versions[from.index()].covers_all(&self.state.forgets.buried);
+        let State { ref forgets, phase, .. } = self.state;
+        let writes = phase == (Phase::Active { expired: false });
+        let noted = if writes { !forgets.clean_counts } else { forgets.taken.contains(from) };
+        if noted && !forgets.any_buried {
+            return Ok(());
+        }
+        self.take_from_doubted(from, flags, told)
+    }
+
+    fn take_from_doubted(
+        &mut self,
+        from: Slot,
+        flags: u8,
+        told: Option<&VersionVector<N>>,
+    ) -> Result<(), Reject> {
+        let covered = self.has_had_buried(from);
         let writes = flags & flag::SILENT == 0;
         let starting = self.state.phase == Phase::Starting;
         // One that starts knows it too and has taken nothing else, though its version does not show so yet. While we start
@@ -256,9 +283,18 @@ impl<const N: usize> Map<'_, N> {
         }
         let state = &mut self.state;
         if state.phase == Phase::Starting || state.phase == (Phase::Active { expired: true }) {
-            let mut theirs = self.peer_versions[from.index()];
-            theirs.join(told.unwrap_or(&VersionVector::new()));
-            state.forgets.clean.meet(&theirs);
+            let theirs = &self.peer_versions[from.index()];
+            match told {
+                None => {
+                    state.forgets.clean.meet(theirs);
+                    state.forgets.taken.insert(from);
+                }
+                Some(told) => {
+                    let mut theirs = *theirs;
+                    theirs.join(told);
+                    state.forgets.clean.meet(&theirs);
+                }
+            }
         } else if state.forgets.clean_counts {
             // Everybody knew of us before we wrote: nothing is buried that our version does not cover.
             state.forgets.clean = VersionVector::new();
@@ -274,7 +310,7 @@ impl<const N: usize> Map<'_, N> {
 
     /// Whether any life of any slot is known to be forgotten.
     pub(super) fn has_forgotten(&self) -> bool {
-        self.state.forgets.lives != VersionVector::new()
+        self.state.forgets.any
     }
 
     /// Whether `to` may be pushed records: it writes, or has seen our version, or nobody was forgotten. What a start takes of
@@ -286,7 +322,8 @@ impl<const N: usize> Map<'_, N> {
 
     /// Whether `to` is known to have had all that is buried.
     pub(super) fn has_had_buried(&self, to: Slot) -> bool {
-        self.peer_versions[to.index()].covers_all(&self.state.forgets.buried)
+        let forgets = &self.state.forgets;
+        !forgets.any_buried || self.peer_versions[to.index()].covers_all(&forgets.buried)
     }
 
     /// Stops writing, merging and serving: the PoP has forgotten this life, or what it holds came from one.

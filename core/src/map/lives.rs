@@ -93,6 +93,7 @@ impl<const N: usize> Map<'_, N> {
         }
         self.state.peers[slot.index()] = reborn;
         self.peer_versions[slot.index()] = VersionVector::new();
+        self.state.forgets.taken.remove(slot);
         Ok(())
     }
 

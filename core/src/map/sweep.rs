@@ -52,6 +52,7 @@ impl<const N: usize> Map<'_, N> {
         self.state.floor = self.state.floor.max(mark.term);
         if self.state.collection.leaves_out() {
             self.state.forgets.buried.raise(mark.dot.slot, mark.dot.counter);
+            self.state.forgets.any_buried = true;
         }
         let mix = self.table.key(at).mix();
         let position = self.log.append(at);

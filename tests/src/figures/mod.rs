@@ -26,7 +26,7 @@ pub mod propagation;
 pub mod redundancy;
 pub mod svg;
 pub mod swim;
-pub mod wakeups;
+mod wakeups;
 
 use std::path::PathBuf;
 use std::sync::Mutex;

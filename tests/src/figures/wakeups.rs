@@ -6,7 +6,7 @@ use super::pop::SLOTS;
 
 /// The wake-ups of all servers.
 #[derive(Debug)]
-pub struct Wakeups {
+pub(super) struct Wakeups {
     /// The root is at 1, the children of `n` are at `2 n` and `2 n + 1`, and the servers are the last [`SLOTS`]. Each inner
     /// one is the earlier of its children.
     tree: [Instant; 2 * SLOTS],
@@ -14,13 +14,13 @@ pub struct Wakeups {
 
 impl Wakeups {
     /// Nobody is to be woken.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         const { assert!(SLOTS.is_power_of_two()) };
         Self { tree: [Instant::NEVER; 2 * SLOTS] }
     }
 
     /// Has the server `slot` woken at `at`, and not at what was said before.
-    pub fn set(&mut self, slot: usize, at: Instant) {
+    pub(super) fn set(&mut self, slot: usize, at: Instant) {
         let mut node = SLOTS + slot;
         self.tree[node] = at;
         while node > 1 {
@@ -34,12 +34,12 @@ impl Wakeups {
     }
 
     /// Returns when somebody is to be woken next.
-    pub fn earliest(&self) -> Instant {
+    pub(super) fn earliest(&self) -> Instant {
         self.tree[1]
     }
 
     /// Returns the first server from `from` on that is to be woken by `now`.
-    pub fn due(&self, from: usize, now: Instant) -> Option<usize> {
+    pub(super) fn due(&self, from: usize, now: Instant) -> Option<usize> {
         if from >= SLOTS {
             return None;
         }
