@@ -5,7 +5,7 @@
 use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
-use popmap_core::auth::{Aes256Gcm, AuthKey, KeyRing};
+use popmap_core::auth::{Aes128Gcm, AuthKey, KeyRing};
 use popmap_io::keys;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ impl Secret {
             return Ok(Self::File(file.to_owned()));
         }
         let secret = keys::secret().map_err(|error| Stop::Keys(format!("cannot draw a key: {error}")))?;
-        let text = keys::format_shared(NonZeroU8::MIN, &Aes256Gcm, false, true, &secret);
+        let text = keys::format_shared(NonZeroU8::MIN, &Aes128Gcm, false, true, &secret);
         Ok(Self::Text(text.to_string()))
     }
 

@@ -1,7 +1,7 @@
-//! AES-256-GCM (NIST SP 800-38D): on every CPU in constant time, fast where there are instructions for it.
+//! AES-128-GCM (NIST SP 800-38D): on every CPU in constant time, fast where there are instructions for it.
 
 use aes::cipher::{BlockCipherEncrypt, InnerIvInit, KeyInit, StreamCipherCore};
-use aes::{Aes256Enc, Block};
+use aes::{Aes128Enc, Block};
 use ctr::CtrCore;
 use ctr::flavors::Ctr32BE;
 use ghash::GHash;
@@ -10,9 +10,9 @@ use zeroize::Zeroize;
 
 use super::{Aead, HEAD, SECRET};
 
-/// AES-256-GCM as in NIST SP 800-38D, with a nonce of 96 bits and a tag of 128, by the `aes`, `ctr` and `ghash` crates,
+/// AES-128-GCM as in NIST SP 800-38D, with a nonce of 96 bits and a tag of 128, by the `aes`, `ctr` and `ghash` crates,
 /// which look for AES and carry-less multiplication at run time and elsewhere compute in constant time without tables.
-/// The nonce is four zero bytes and the packet number, little-endian.
+/// The key is the first half of the subkey; the nonce is four zero bytes and the packet number, little-endian.
 ///
 /// A packet that is only authenticated is associated data throughout, which makes the tag a GMAC: two blocks of AES, and
 /// GHASH over the packet. The `aes-gcm` crate wants associated data in one piece, which a packet without its MAC field is
@@ -21,9 +21,13 @@ use super::{Aead, HEAD, SECRET};
 /// A nonce that was used twice would give the subkey's hash away, and with it forgeries under that subkey. None is: see
 /// the rule of [`auth`](crate::auth).
 #[derive(Clone, Copy, Debug)]
-pub struct Aes256Gcm;
+pub struct Aes128Gcm;
 
 const _: () = assert!(HEAD.is_multiple_of(16), "or the padding behind the head would be authenticated data");
+
+/// Bytes of the subkey that are the cipher's key.
+const KEY: usize = 16;
+const _: () = assert!(KEY <= SECRET);
 
 /// Blocks that are hashed at once.
 const AT_ONCE: usize = 4;
@@ -32,14 +36,14 @@ const _: () = assert!(HEAD <= 16 * AT_ONCE);
 /// A subkey and a nonce at work.
 struct Opened {
     /// The keystream of the message.
-    stream: CtrCore<Aes256Enc, Ctr32BE>,
+    stream: CtrCore<Aes128Enc, Ctr32BE>,
     hash: GHash,
     /// What covers the hash.
     mask: Block,
 }
 
 fn open(subkey: &[u8; SECRET], number: u64) -> Opened {
-    let cipher = Aes256Enc::new(subkey.into());
+    let cipher = Aes128Enc::new(subkey.first_chunk::<KEY>().expect("a subkey is longer").into());
     let mut counter = Block::default();
     counter[4..12].copy_from_slice(&number.to_le_bytes());
     counter[15] = 1;
@@ -88,9 +92,9 @@ fn xor(a: &Block, b: &Block) -> Block {
     Block::from_fn(|at| a[at] ^ b[at])
 }
 
-impl Aead for Aes256Gcm {
+impl Aead for Aes128Gcm {
     fn name(&self) -> &'static str {
-        "aes-256-gcm"
+        "aes-128-gcm"
     }
 
     fn number(&self) -> u8 {

@@ -6,7 +6,7 @@ use core::num::NonZeroU8;
 use chacha20::{R20, hchacha};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{Aead, Aes256Gcm};
+use super::{Aead, Aes128Gcm};
 use crate::id::Slot;
 use crate::limits::SLOTS_MAX;
 
@@ -142,17 +142,17 @@ pub struct AuthKey {
 impl AuthKey {
     /// Returns a key that all servers of the PoP have: any of them can speak for any other.
     ///
-    /// `secret` is 32 random bytes. Packets are authenticated by [`Aes256Gcm`] and not encrypted, unless
+    /// `secret` is 32 random bytes. Packets are authenticated by [`Aes128Gcm`] and not encrypted, unless
     /// [`with_cipher`](Self::with_cipher) and [`encrypted`](Self::encrypted) say otherwise.
     #[must_use]
     pub fn shared(id: NonZeroU8, secret: [u8; SECRET]) -> Self {
-        Self { id, cipher: &Aes256Gcm, encrypts: false, material: Material::Shared(secret) }
+        Self { id, cipher: &Aes128Gcm, encrypts: false, material: Material::Shared(secret) }
     }
 
     /// Returns the key of a server that can speak for its own slot only.
     #[must_use]
     pub fn row(id: NonZeroU8, row: Row) -> Self {
-        Self { id, cipher: &Aes256Gcm, encrypts: false, material: Material::Row(row) }
+        Self { id, cipher: &Aes128Gcm, encrypts: false, material: Material::Row(row) }
     }
 
     /// Returns this key for another algorithm; it must be the same on every server.

@@ -21,7 +21,7 @@ mod window;
 
 use core::fmt;
 
-pub use gcm::Aes256Gcm;
+pub use gcm::Aes128Gcm;
 pub use key::{AuthKey, PAIRS, Row, SECRET, Subkey};
 pub use ring::{KEYS_MAX, KeyRing, KeyRingError, RotationError};
 pub use window::REPLAY_WINDOW;
@@ -35,13 +35,13 @@ pub const HEAD: usize = 48;
 /// `head` is the packet's header without the message authentication code, `body` what stands behind it, and `number` the
 /// nonce: used once with each subkey. Whatever the cipher does with secrets takes the same time whatever their bytes.
 ///
-/// Implemented here by [`Aes256Gcm`], and in `popmap-io` by a faster one for CPUs with AES instructions.
+/// Implemented here by [`Aes128Gcm`], and in `popmap-io` by a faster one for CPUs with AES instructions.
 pub trait Aead: Sync + fmt::Debug {
     /// Returns the name that key files have for it.
     fn name(&self) -> &'static str;
 
     /// Returns its number, which takes part in the derivation of subkeys; each algorithm has another. 1 is
-    /// [`Aes256Gcm`], 2 is AEGIS-128L.
+    /// [`Aes128Gcm`], 2 is AEGIS-128L.
     fn number(&self) -> u8;
 
     /// Returns the tag of `head` and `body`, neither of which is encrypted.

@@ -37,8 +37,8 @@ enum Command {
         /// The key's id, 1 to 255: another than those of the keys that are in use.
         #[arg(long, default_value = "1")]
         id: NonZeroU8,
-        /// The algorithm: aes-256-gcm, or aegis-128l for CPUs with AES instructions.
-        #[arg(long, default_value = "aes-256-gcm", value_parser = algorithm)]
+        /// The algorithm: aes-128-gcm, or aegis-128l for CPUs with AES instructions.
+        #[arg(long, default_value = "aes-128-gcm", value_parser = algorithm)]
         algorithm: &'static dyn Aead,
         /// Encrypt packets behind their headers, and not only authenticate them.
         #[arg(long)]

@@ -5,7 +5,7 @@ use popmap_core::auth::{Aead, HEAD, SECRET};
 
 /// AEGIS-128L (draft-irtf-cfrg-aegis-aead; of the CAESAR portfolio for high performance): of the algorithms here the
 /// fastest on CPUs with AES instructions. Elsewhere libaegis computes AES bit by bit in constant time, slower than
-/// AES-256-GCM.
+/// AES-128-GCM.
 ///
 /// The key is the first half of a subkey, and the nonce the packet number and eight zero bytes. What is only
 /// authenticated, is so by AEGIS-MAC.

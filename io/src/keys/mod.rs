@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! # One key a line: its id, its algorithm, options, and its secret in hexadecimal digits.
-//! 1: aes-256-gcm 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+//! 1: aes-128-gcm 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 //! 2: aegis-128l encrypt send 60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752
 //! ```
 //!
@@ -23,7 +23,7 @@ use std::io::Read;
 use std::num::NonZeroU8;
 use std::path::Path;
 
-use popmap_core::auth::{Aead, Aes256Gcm, AuthKey, KEYS_MAX, KeyRing, KeyRingError};
+use popmap_core::auth::{Aead, Aes128Gcm, AuthKey, KEYS_MAX, KeyRing, KeyRingError};
 use zeroize::Zeroizing;
 
 #[cfg(feature = "aegis")]
@@ -39,10 +39,10 @@ const LIMIT: u64 = 64 * 1_024;
 
 /// Every algorithm, by the name that key files have for it.
 #[cfg(feature = "aegis")]
-pub const ALGORITHMS: &[&dyn Aead] = &[&Aes256Gcm, &Aegis128L];
+pub const ALGORITHMS: &[&dyn Aead] = &[&Aes128Gcm, &Aegis128L];
 /// Every algorithm, by the name that key files have for it.
 #[cfg(not(feature = "aegis"))]
-pub const ALGORITHMS: &[&dyn Aead] = &[&Aes256Gcm];
+pub const ALGORITHMS: &[&dyn Aead] = &[&Aes128Gcm];
 
 /// Returns the algorithm of this name.
 #[must_use]

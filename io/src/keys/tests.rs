@@ -51,11 +51,11 @@ fn described(ring: &KeyRing) -> Vec<(u8, &'static str, bool, Option<Slot>)> {
 fn what_a_file_holds() {
     let row = "5a".repeat(Row::LEN);
     let text = format!(
-        "# rotation of May\n\n 7 : aes-256-gcm {ONE} # old\n255: aes-256-gcm send encrypt {ONE}\r\n\
-         3: aes-256-gcm row=5 {row}"
+        "# rotation of May\n\n 7 : aes-128-gcm {ONE} # old\n255: aes-128-gcm send encrypt {ONE}\r\n\
+         3: aes-128-gcm row=5 {row}"
     );
     let ring = parse(&text).unwrap();
-    let gcm = "aes-256-gcm";
+    let gcm = "aes-128-gcm";
     let expected = [(7, gcm, false, None), (255, gcm, true, None), (3, gcm, false, Some(Slot::at(5)))];
     assert_eq!(described(&ring), expected);
     assert_eq!(ring.sending().id(), id(255));
@@ -70,58 +70,58 @@ fn the_algorithm_belongs_to_the_key() {
 
 #[test]
 fn what_is_refused_is_named() {
-    let with = |line: &str| format!("1: aes-256-gcm send {ONE}\n{line}");
+    let with = |line: &str| format!("1: aes-128-gcm send {ONE}\n{line}");
     assert_refused("", "pop.keys: no key in it;");
     assert_refused("# nothing\n", "pop.keys: no key in it;");
     assert_refused(
-        &format!("1: aes-256-gcm {ONE}"),
+        &format!("1: aes-128-gcm {ONE}"),
         "pop.keys: no key is to be sent with; one line must say",
     );
     assert_refused(
-        &with(&format!("2: aes-256-gcm send {ONE}")),
+        &with(&format!("2: aes-128-gcm send {ONE}")),
         "pop.keys, line 2: key 2 is to be sent with, and so is that of line 1;",
     );
-    assert_refused(&with(&format!("1: aes-256-gcm {ONE}")), "pop.keys, line 2: id 1 is taken by line 1;");
+    assert_refused(&with(&format!("1: aes-128-gcm {ONE}")), "pop.keys, line 2: id 1 is taken by line 1;");
     for given in ["0", "256", "-1", "", "x"] {
-        let line = format!("{given}: aes-256-gcm {ONE}");
+        let line = format!("{given}: aes-128-gcm {ONE}");
         assert_refused(&with(&line), &format!("pop.keys, line 2: id {given:?}; a number from 1 to 255"));
     }
     assert_refused(&with("nonsense"), "pop.keys, line 2: no colon;");
     assert_refused(&with("2:"), "pop.keys, line 2: key 2 has no secret;");
     assert_refused(&with(&format!("2: {ONE}")), "pop.keys, line 2: key 2 has no algorithm;");
-    assert_refused(&with(&format!("2: md5 {ONE}")), "pop.keys, line 2: algorithm \"md5\"; aes-256-gcm");
+    assert_refused(&with(&format!("2: md5 {ONE}")), "pop.keys, line 2: algorithm \"md5\"; aes-128-gcm");
     // The secret at the wrong place is not quoted.
     assert_refused(
         &with(&format!("2: {ONE} send")),
         "pop.keys, line 2: algorithm \"a word of 64 characters\";",
     );
     assert_refused(
-        &with(&format!("2: aes-256-gcm crypt {ONE}")),
+        &with(&format!("2: aes-128-gcm crypt {ONE}")),
         "pop.keys, line 2: option \"crypt\"; \"encrypt\", \"send\" and one of",
     );
-    assert_refused(&with(&format!("2: aes-256-gcm encrypt encrypt {ONE}")), "pop.keys, line 2: option");
-    assert_refused(&with(&format!("2: aes-256-gcm row=1 master {ONE}")), "pop.keys, line 2: option");
+    assert_refused(&with(&format!("2: aes-128-gcm encrypt encrypt {ONE}")), "pop.keys, line 2: option");
+    assert_refused(&with(&format!("2: aes-128-gcm row=1 master {ONE}")), "pop.keys, line 2: option");
     for given in ["row=64", "row=", "row=x"] {
-        let line = format!("2: aes-256-gcm {given} {ONE}");
+        let line = format!("2: aes-128-gcm {given} {ONE}");
         assert_refused(&with(&line), &format!("pop.keys, line 2: option {given:?}; slots 0 to 63"));
     }
     assert_refused(
-        &with("2: aes-256-gcm deadbeefxx"),
+        &with("2: aes-128-gcm deadbeefxx"),
         "pop.keys, line 2: the secret's character 9 is no hexadecimal digit;",
     );
     assert_refused(
-        &with("2: aes-256-gcm deadbeef"),
+        &with("2: aes-128-gcm deadbeef"),
         "pop.keys, line 2: the secret has 8 hexadecimal digits; 64 are expected",
     );
     assert_refused(
-        &with(&format!("2: aes-256-gcm row=3 {ONE}")),
+        &with(&format!("2: aes-128-gcm row=3 {ONE}")),
         "pop.keys, line 2: the secret has 64 hexadecimal digits; 4160 are expected",
     );
     assert_refused(
-        &with(&format!("2: aes-256-gcm master {ONE}")),
+        &with(&format!("2: aes-128-gcm master {ONE}")),
         "pop.keys, line 2: key 2 is a master, which no server should have;",
     );
-    let many: String = (2..6).map(|n| format!("{n}: aes-256-gcm {ONE}\n")).collect();
+    let many: String = (2..6).map(|n| format!("{n}: aes-128-gcm {ONE}\n")).collect();
     assert_refused(&with(&many), "pop.keys: more than 4 keys;");
 }
 
@@ -132,9 +132,9 @@ fn a_file_that_others_can_read_is_refused() {
 
     let directory = Directory::new("modes");
     let path = directory.0.join("pop.keys");
-    write_new(&path, &format_shared(id(9), &Aes256Gcm, false, true, &[7; 32])).unwrap();
+    write_new(&path, &format_shared(id(9), &Aes128Gcm, false, true, &[7; 32])).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
-    assert_eq!(described(&read(&path).unwrap()), [(9, "aes-256-gcm", false, None)]);
+    assert_eq!(described(&read(&path).unwrap()), [(9, "aes-128-gcm", false, None)]);
     for mode in [0o640, 0o604, 0o620, 0o601, 0o644] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let said = read(&path).unwrap_err().to_string();
@@ -163,7 +163,7 @@ fn a_file_is_never_overwritten() {
 fn rows_are_derived_from_a_master() {
     let directory = Directory::new("rows");
     let path = directory.0.join("pop.master");
-    write_new(&path, &format_master(id(4), &Aes256Gcm, true, &[8; 32])).unwrap();
+    write_new(&path, &format_master(id(4), &Aes128Gcm, true, &[8; 32])).unwrap();
     let masters = read_masters(&path).unwrap();
     let [master] = &masters[..] else { panic!("one") };
     assert!(!format!("{master:?}").contains("8, 8"), "{master:?}");
@@ -172,7 +172,7 @@ fn rows_are_derived_from_a_master() {
         format_row(master.id, master.algorithm, master.encrypts, true, &row)
     };
     let ring = parse(&line(12)).unwrap();
-    assert_eq!(described(&ring), [(4, "aes-256-gcm", true, Some(Slot::at(12)))]);
+    assert_eq!(described(&ring), [(4, "aes-128-gcm", true, Some(Slot::at(12)))]);
     // The group's secret is everybody's; of the rest each pair has one of its own.
     let digits = |line: &str| line.split_ascii_whitespace().next_back().unwrap().to_owned();
     let (a, b) = (digits(&line(12)), digits(&line(13)));
@@ -187,7 +187,7 @@ fn rows_are_derived_from_a_master() {
         let mode = fs::Permissions::from_mode(0o600);
         fs::set_permissions(directory.0.join("no.master"), mode.clone()).unwrap();
         let shared = directory.0.join("shared.keys");
-        fs::write(&shared, format!("1: aes-256-gcm {ONE}")).unwrap();
+        fs::write(&shared, format!("1: aes-128-gcm {ONE}")).unwrap();
         fs::set_permissions(&shared, mode).unwrap();
         let said = read_masters(&shared).unwrap_err().to_string();
         assert!(said.contains("line 1: key 1 is no master;"), "{said}");

@@ -53,7 +53,7 @@ fn judge_line(line: &str) -> Option<(u8, bool)> {
     let id = id.trim().parse::<u8>().ok().filter(|id| *id > 0)?;
     let words: Vec<&str> = rest.split_ascii_whitespace().collect();
     let [algorithm, options @ .., digits] = &words[..] else { return None };
-    if !["aes-256-gcm", "aegis-128l"].contains(algorithm) {
+    if !["aes-128-gcm", "aegis-128l"].contains(algorithm) {
         return None;
     }
     let count = |is: &dyn Fn(&str) -> bool| options.iter().filter(|option| is(option)).count();
@@ -70,23 +70,23 @@ fn judge_line(line: &str) -> Option<(u8, bool)> {
 /// Returns files of every sort.
 pub fn seeds() -> Vec<Vec<u8>> {
     [
-        "1: aes-256-gcm send @\n",
-        "# keys\n1: aes-256-gcm @\n2: aegis-128l encrypt send @ # new\n",
-        "3: aes-256-gcm row=5 send ^\n",
-        "3: aes-256-gcm row=63 encrypt ^\r\n255: aes-256-gcm send @\r\n",
-        "1: aes-256-gcm @\n",
-        "1: aes-256-gcm send @\n1: aegis-128l @\n",
-        "1: aes-256-gcm send @\n2: aegis-128l send @\n",
-        "0: aes-256-gcm send @\n",
+        "1: aes-128-gcm send @\n",
+        "# keys\n1: aes-128-gcm @\n2: aegis-128l encrypt send @ # new\n",
+        "3: aes-128-gcm row=5 send ^\n",
+        "3: aes-128-gcm row=63 encrypt ^\r\n255: aes-128-gcm send @\r\n",
+        "1: aes-128-gcm @\n",
+        "1: aes-128-gcm send @\n1: aegis-128l @\n",
+        "1: aes-128-gcm send @\n2: aegis-128l send @\n",
+        "0: aes-128-gcm send @\n",
         "1: md5 send @\n",
-        "1: aes-256-gcm send master @\n",
-        "1: aes-256-gcm row=64 send ^\n",
-        "1: aes-256-gcm send @@\n",
-        "1: aes-256-gcm send\n",
-        "1 aes-256-gcm send @\n",
-        "1: aes-256-gcm send @\n2: aes-256-gcm @\n3: aes-256-gcm @\n4: aes-256-gcm @\n5: aes-256-gcm @\n",
-        "1: aes-256-gcm send xyz@\n",
-        "+1: aes-256-gcm send @\n",
+        "1: aes-128-gcm send master @\n",
+        "1: aes-128-gcm row=64 send ^\n",
+        "1: aes-128-gcm send @@\n",
+        "1: aes-128-gcm send\n",
+        "1 aes-128-gcm send @\n",
+        "1: aes-128-gcm send @\n2: aes-128-gcm @\n3: aes-128-gcm @\n4: aes-128-gcm @\n5: aes-128-gcm @\n",
+        "1: aes-128-gcm send xyz@\n",
+        "+1: aes-128-gcm send @\n",
         "",
     ]
     .map(|text| text.as_bytes().to_vec())

@@ -8,7 +8,7 @@ use popmap_bench::contest::{Contest, time};
 use popmap_bench::stream::{
     CLUSTER, FOLLOWER, NOW, PER_PACKET, Packet, SHAPE, SLOTS, Stream, WRITERS_MAX, capacity,
 };
-use popmap_core::auth::{Aead, Aes256Gcm, AuthKey, KeyRing};
+use popmap_core::auth::{Aead, Aes128Gcm, AuthKey, KeyRing};
 use popmap_core::wire::{self, numbered, seal_with_key};
 use popmap_core::{Address, Config, Node, Slot};
 use popmap_io::Storage;
@@ -92,14 +92,14 @@ impl Keyed {
 
 pub fn merges(effort: &Effort, rows: &mut Rows) {
     let named = |what: &str| format!("merge-{what}/64/warm");
-    let (portable, fast, allocated) = (named("aes-256-gcm"), named("aegis-128l"), named("auth-alloc"));
+    let (portable, fast, allocated) = (named("aes-128-gcm"), named("aegis-128l"), named("auth-alloc"));
     let [portable_encrypted, fast_encrypted] = [&portable, &fast].map(|name| format!("{name}/encrypted"));
     if !effort.wants(&[&portable, &fast, &portable_encrypted, &fast_encrypted, &allocated]) {
         return;
     }
     let stream = RefCell::new(Stream::new(KEYS, WRITERS_MAX));
     let mut bare = stream.borrow().node();
-    let ciphers: [&'static dyn Aead; 2] = [&Aes256Gcm, &Aegis128L];
+    let ciphers: [&'static dyn Aead; 2] = [&Aes128Gcm, &Aegis128L];
     let [mut gcm, mut aegis] = ciphers.map(|cipher| Keyed::new(&stream.borrow(), cipher, false));
     let [mut gcm_encrypted, mut aegis_encrypted] =
         ciphers.map(|cipher| Keyed::new(&stream.borrow(), cipher, true));
@@ -115,7 +115,7 @@ pub fn merges(effort: &Effort, rows: &mut Rows) {
     rows.compare(&fast_encrypted, &results, ["fast, encrypted", "CRC"], None);
     rows.compare(&portable_encrypted, &results, ["portable, encrypted", "CRC"], None);
 
-    let mut keyed = Keyed::new(&stream.borrow(), &Aes256Gcm, true);
+    let mut keyed = Keyed::new(&stream.borrow(), &Aes128Gcm, true);
     let keys = stream.borrow_mut().pick(BURST * PER_PACKET);
     let batch = stream.borrow_mut().batch(&keys);
     let packets = keyed.sealed(&batch.full);

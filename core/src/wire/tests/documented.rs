@@ -59,7 +59,7 @@ fn ping(key: &AuthKey) -> Vec<u8> {
     packet
 }
 
-/// The bytes were computed by OpenSSL's AES-256-GCM, and HChaCha20 written for it from its description.
+/// The bytes were computed by OpenSSL's AES-128-GCM, and HChaCha20 written for it from its description.
 #[test]
 fn authenticated_pings() {
     let secret = core::array::from_fn(|at| at as u8);
