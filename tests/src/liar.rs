@@ -6,7 +6,7 @@ use std::num::NonZeroU8;
 
 use popmap_core::auth::{AuthKey, Row};
 use popmap_core::clock::Dot;
-use popmap_core::wire::{Envelope, HEADER, Kind, MEMBER, numbered, seal_with_key};
+use popmap_core::wire::{Envelope, HEADER, Kind, MEMBER, VersionFixed, numbered, seal_with_key};
 use popmap_core::{Life, Reject, Shape, Slot};
 
 use crate::cluster::Cluster;
@@ -54,6 +54,15 @@ pub fn version(shape: &Shape, dots: &[Dot], floor: u32) -> Vec<u8> {
     bytes.extend(floor.to_le_bytes());
     bytes.extend([0; 8]);
     bytes.extend(sparse(dots));
+    bytes
+}
+
+/// Returns the body of a version that says which lives were forgotten: of each slot all up to the dot's generation.
+pub fn forgotten(shape: &Shape, dots: &[Dot]) -> Vec<u8> {
+    let mut bytes = version(shape, &[], 0);
+    bytes[26..28].copy_from_slice(&VersionFixed::FORGETS.to_le_bytes());
+    let last = |dot: &Dot| Dot { counter: dot.counter | u64::from(u32::MAX), ..*dot };
+    bytes.extend(sparse(&dots.iter().map(last).collect::<Vec<_>>()));
     bytes
 }
 

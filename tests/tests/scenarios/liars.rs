@@ -11,7 +11,7 @@ use popmap_io::memory::Faults;
 use popmap_tests::adversary::Keys;
 use popmap_tests::cluster::{Cluster, Restart, Storage};
 use popmap_tests::forge::Record;
-use popmap_tests::liar::{Liar, member, notice, push, version};
+use popmap_tests::liar::{Liar, forgotten, member, notice, push, version};
 use popmap_tests::scenario::{SHAPE, key, value};
 
 const SERVERS: usize = 4;
@@ -151,6 +151,38 @@ fn word_of_another_life_does_not_fence_a_row() {
             assert_eq!(pop.node(VICTIM).map().phase(), Phase::Fenced);
         }
     }
+}
+
+/// Word that the victim's slot was forgotten: its life is over, the next one lives; a generation that would leave it none is
+/// not believed.
+#[test]
+fn word_that_a_slot_was_forgotten_ends_a_life_and_not_the_slot() {
+    let mut storage = storage(SERVERS + 1);
+    let (mut pop, mut liar) = pop(&mut storage, told, true);
+    let tell = |pop: &mut Cluster<'_, 8>, liar: &mut Liar, generation| {
+        for to in [VICTIM, OTHER] {
+            let word = forgotten(&SHAPE, &[dot(VICTIM, generation, 0)]);
+            assert_eq!(liar.say(pop, to, (Kind::Version, &word)), Ok(()));
+        }
+        pop.run(Duration::from_secs(1));
+    };
+    for beyond in [GENERATION_TOLD_MAX + 1, u32::MAX] {
+        tell(&mut pop, &mut liar, beyond);
+    }
+    assert_eq!(pop.node(OTHER).map().forgotten().get(VICTIM), 0);
+    assert_writes_on(&mut pop, 100, Duration::from_secs(20));
+    let before = generation(&pop, VICTIM);
+    tell(&mut pop, &mut liar, before);
+    assert_eq!(pop.node(VICTIM).map().phase(), Phase::Forgotten);
+    assert_eq!(pop.put(VICTIM, key(1), &value(1)), Err(PutError::Forgotten));
+    pop.kill(VICTIM);
+    pop.restart(VICTIM, Restart::GenerationKept);
+    pop.run_until(Duration::from_secs(30), |pop| {
+        matches!(pop.node(VICTIM).map().phase(), Phase::Active { .. })
+    })
+    .expect("it starts again");
+    assert!(generation(&pop, VICTIM) > before);
+    assert_writes_on(&mut pop, 200, Duration::from_secs(20));
 }
 
 /// Gossip that the victim's slot has another life, is dead, or has left: it says that it is alive, above all of it.
