@@ -10,7 +10,7 @@
 //! shows, and which default follows from it, is said in `core/docs/figures.md`, part of core's documentation; the tables
 //! there are replaced by this ([`page`]).
 //!
-//! Below the figures: [`pop`] drives real nodes, [`wakeups`] says whom next, [`overload`] blocks some of them, [`ports`] gives links a rate, [`members`]
+//! Below the figures: [`pop`] drives real nodes, `wakeups` says whom next, [`overload`] blocks some of them, [`ports`] gives links a rate, [`members`]
 //! crashes servers and judges who is held dead; [`svg`] draws.
 
 pub mod bytes;
