@@ -41,6 +41,8 @@ teeth! {
     ForgottenStartStays,
     /// R2: one that knows of somebody forgotten serves whoever has not seen its version.
     ServedUnseen,
+    /// R2: a version that answers a version is answered by another.
+    ReplyAnswered,
     /// R2: what left without a forgotten slot is not learned from others.
     ForgetUnbound,
     /// R2: it is learned by whoever holds older records, too, and nothing follows from that.

@@ -19,8 +19,13 @@ pub struct Dot {
 impl Dot {
     /// Returns the generation of the life that wrote.
     pub const fn generation(self) -> u32 {
-        (self.counter >> 32) as u32
+        generation_of(self.counter)
     }
+}
+
+/// Returns the generation of a counter.
+pub(crate) const fn generation_of(counter: u64) -> u32 {
+    (counter >> 32) as u32
 }
 
 impl fmt::Debug for Dot {

@@ -6,4 +6,5 @@ mod dot;
 mod version_vector;
 
 pub use dot::Dot;
+pub(crate) use dot::generation_of;
 pub use version_vector::{Order, VersionVector};

@@ -64,8 +64,7 @@ impl<const N: usize> Map<'_, N> {
         let asked = configured.without(slot).difference(collection.left_out);
         let quarantine =
             if self.broken(Tooth::NoQuarantine) { crate::time::Duration::ZERO } else { QUARANTINE };
-        let left_out = self.forgotten_slots().intersection(configured);
-        let (mut ready, mut stale) = (now >= since + quarantine, left_out != collection.left_out);
+        let (mut ready, mut stale) = (now >= since + quarantine, self.left_out() != collection.left_out);
         for other in asked.iter() {
             let peer = &self.state.peers[other.index()];
             stale |= peer.life.id != collection.lives[other.index()];
@@ -85,7 +84,7 @@ impl<const N: usize> Map<'_, N> {
         if self.tombstones() == 0 {
             return;
         }
-        let left_out = self.forgotten_slots().intersection(configured);
+        let left_out = self.left_out();
         let mut next = Collection { since: Some(now), stable: version, left_out, ..Collection::default() };
         for other in configured.without(slot).difference(left_out).iter() {
             let life = self.state.peers[other.index()].life;
@@ -98,6 +97,11 @@ impl<const N: usize> Map<'_, N> {
             next.said.raise(other, version.get(other));
         }
         self.state.collection = next;
+    }
+
+    /// Returns the configured slots that are not asked, because they were forgotten.
+    fn left_out(&self) -> SlotSet {
+        self.forgotten_slots().intersection(self.state.configured)
     }
 
     /// Ends a round whose tombstones have left.

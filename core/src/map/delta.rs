@@ -13,7 +13,7 @@ use crate::wire::{Delta, DeltaFixed, Envelope, Kind, MapShape, Reject, Version, 
 /// How a version is to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Request {
-    /// In answer to a version: not to be answered by another.
+    /// In answer to a version that had something [to be told](VersionOutcome::tell): not to be answered so again.
     pub reply: bool,
     /// An answer is wanted even if it carries no record.
     pub force: bool,
@@ -104,7 +104,10 @@ impl<const N: usize> Map<'_, N> {
 
         let flags = packet.fixed.flags.get();
         let has_seen = flags & VersionFixed::UNSEEN == 0;
-        self.state.peers[from.index()].has_seen = has_seen;
+        // Two that start would else tell each other without end, as fast as the network carries it.
+        let may_tell = flags & VersionFixed::REPLY == 0 || self.broken(Tooth::ReplyAnswered);
+        let peer = &mut self.state.peers[from.index()];
+        peer.has_seen = has_seen && !peer.active;
         let has_cursor = flags & VersionFixed::HAS_CURSOR != 0;
         let cursor =
             Some(packet.fixed.cursor.get()).filter(|&cursor| has_cursor && cursor <= self.log.head());
@@ -115,7 +118,7 @@ impl<const N: usize> Map<'_, N> {
         let lacks = !self.state.version.covers_all(&theirs);
         if owes_delta && !has_seen && self.has_forgotten() && !self.broken(Tooth::ServedUnseen) {
             // Of whose version it has not seen it cannot know whether that covers what is buried: it asks again.
-            return VersionOutcome { owes_delta: false, lacks, tell: true };
+            return VersionOutcome { owes_delta: false, lacks, tell: may_tell };
         }
         if owes_delta {
             let serve = self.start_of(from, cursor);
@@ -125,7 +128,8 @@ impl<const N: usize> Map<'_, N> {
             self.state.serving.insert(from);
         }
         let starts = !self.state.peers[from.index()].active;
-        let tell = owes_delta && (!self.has_had_buried(from) || starts && self.has_forgotten());
+        let wants = !self.has_had_buried(from) || starts && self.has_forgotten();
+        let tell = owes_delta && may_tell && wants;
         VersionOutcome { owes_delta, lacks, tell }
     }
 
@@ -293,25 +297,30 @@ impl<const N: usize> Map<'_, N> {
     /// Takes a delta: merges its records at once, and commits the sender's version when R5 allows it.
     ///
     /// # Errors
-    /// [`Reject::LacksBuried`] or [`Reject::Forgotten`] when records of the sender, or of anybody, may not be taken (R2); no
-    /// record, version or cursor was changed.
+    /// [`Reject::LacksBuried`] when no record of the sender's may be taken (R2); nothing was changed.
     pub fn on_delta(&mut self, envelope: &Envelope, packet: &Delta<'_>) -> Result<DeltaOutcome, Reject> {
         let from = envelope.slot;
         let fixed = packet.fixed;
         let theirs = packet.version.iter().filter(self.believes());
         let flags = fixed.flags.get();
+        let buried = if packet.buried.is_empty() { None } else { Some(packet.buried.to_vector()) };
+        let takes = !packet.records.is_empty();
+        if takes && (self.state.forgets.any_buried || buried.is_some()) {
+            let mut known = self.peer_versions[from.index()];
+            theirs.clone().for_each(|(slot, counter)| known.raise(slot, counter));
+            self.check_has_had(&known, buried.as_ref(), envelope.flags)?;
+        }
         let known = &mut self.peer_versions[from.index()];
         theirs.clone().for_each(|(slot, counter)| known.raise(slot, counter));
-        let tells = !packet.buried.is_empty();
-        let buried = if tells { Some(packet.buried.to_vector()) } else { None };
         if let Some(buried) = &buried {
             self.learn_buried(buried);
             if self.state.phase == Phase::Forgotten {
-                return Err(Reject::Forgotten);
+                // That is what it brought.
+                return Ok(DeltaOutcome::default());
             }
         }
-        if !packet.records.is_empty() {
-            self.take_from(from, envelope.flags, buried.as_ref())?;
+        if takes {
+            self.note_taken(from, buried.as_ref());
         }
         self.stats.deltas += 1;
         self.join_floor(fixed.floor.get());

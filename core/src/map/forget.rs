@@ -16,10 +16,10 @@ use super::event::Event;
 use super::lives::is_beyond_belief;
 use super::repair::Repairs;
 use super::{Map, Phase, State};
-use crate::clock::VersionVector;
+use crate::clock::{VersionVector, generation_of};
 use crate::id::{Life, Slot, SlotSet};
 use crate::teeth::Tooth;
-use crate::wire::{Envelope, Kind, LifeNoticeFixed, Reject, Writer, flag};
+use crate::wire::{Envelope, LifeNotice, Reject, Writer, flag};
 
 /// Why a slot was not forgotten. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,10 +93,6 @@ impl<const N: usize> Default for Forgets<N> {
 /// The highest counter of a generation.
 pub(super) const fn last_counter(generation: u32) -> u64 {
     (generation as u64) << 32 | u32::MAX as u64
-}
-
-const fn generation_of(counter: u64) -> u32 {
-    (counter >> 32) as u32
 }
 
 impl<const N: usize> Map<'_, N> {
@@ -178,7 +174,7 @@ impl<const N: usize> Map<'_, N> {
     /// Takes note of what others say was forgotten.
     pub(super) fn learn_forgotten(&mut self, theirs: &VersionVector<N>) {
         // A lie must not leave a slot without a generation to come back with (R4.5).
-        let believes = |counter: u64| !self.state.bound || !is_beyond_belief(counter);
+        let believes = |counter: u64| !self.state.bound || !is_beyond_belief(generation_of(counter));
         let theirs =
             &VersionVector::from_counters(theirs.counters().map(|c| if believes(c) { c } else { 0 }));
         let news = theirs.exceeding(&self.state.forgets.lives);
@@ -244,63 +240,78 @@ impl<const N: usize> Map<'_, N> {
         }
     }
 
-    /// Decides whether records of `from` may be taken: only if it has had all that is buried. `told` is what it says of that
-    /// itself, in a delta.
+    /// Takes note that records of `from` are taken, if they may be: only if it has had all that is buried.
     ///
     /// # Errors
     /// [`Reject::LacksBuried`]; nothing was changed.
     #[inline]
-    pub(super) fn take_from(
-        &mut self,
-        from: Slot,
-        flags: u8,
-        told: Option<&VersionVector<N>>,
-    ) -> Result<(), Reject> {
-        let State { ref forgets, phase, .. } = self.state;
-        let writes = phase == (Phase::Active { expired: false });
-        let noted = if writes { !forgets.clean_counts } else { forgets.taken.contains(from) };
-        if noted && !forgets.any_buried {
-            return Ok(());
+    pub(super) fn take_from(&mut self, from: Slot) -> Result<(), Reject> {
+        if self.state.forgets.any_buried {
+            self.check_has_had(&self.peer_versions[from.index()], None, 0)?;
         }
-        self.take_from_doubted(from, flags, told)
+        self.note_taken(from, None);
+        Ok(())
     }
 
-    fn take_from_doubted(
-        &mut self,
-        from: Slot,
-        flags: u8,
+    /// Decides whether records may be taken of one with the version `theirs`: only if it has had all that is buried. `told` is
+    /// what it says of that itself in a delta, which has these header flags.
+    ///
+    /// # Errors
+    /// [`Reject::LacksBuried`].
+    pub(super) fn check_has_had(
+        &self,
+        theirs: &VersionVector<N>,
         told: Option<&VersionVector<N>>,
+        flags: u8,
     ) -> Result<(), Reject> {
-        let covered = self.has_had_buried(from);
+        let mut buried = self.state.forgets.buried;
+        if let Some(told) = told {
+            buried.join(told);
+        }
         let writes = flags & flag::SILENT == 0;
         let starting = self.state.phase == Phase::Starting;
         // One that starts knows it too and has taken nothing else, though its version does not show so yet. While we start
         // ourselves we wait for the version of one that writes: it says more.
-        let vouches =
-            told.is_some_and(|told| told.covers_all(&self.state.forgets.buried)) && !(starting && writes);
-        if !covered && !vouches && !self.broken(Tooth::LacksBuriedTaken) {
-            return Err(Reject::LacksBuried);
+        let vouches = told.is_some_and(|told| told.covers_all(&buried)) && !(starting && writes);
+        if theirs.covers_all(&buried) || vouches || self.broken(Tooth::LacksBuriedTaken) {
+            Ok(())
+        } else {
+            Err(Reject::LacksBuried)
         }
-        let state = &mut self.state;
-        if state.phase == Phase::Starting || state.phase == (Phase::Active { expired: true }) {
+    }
+
+    /// Takes note that records of `from` are taken, who said in their packet that `told` is buried.
+    #[inline]
+    pub(super) fn note_taken(&mut self, from: Slot, told: Option<&VersionVector<N>>) {
+        let State { ref forgets, phase, .. } = self.state;
+        let writes = phase == (Phase::Active { expired: false });
+        let noted =
+            if writes { !forgets.clean_counts } else { forgets.taken.contains(from) && told.is_none() };
+        if !noted {
+            self.note_first_taken(from, told);
+        }
+    }
+
+    fn note_first_taken(&mut self, from: Slot, told: Option<&VersionVector<N>>) {
+        let State { ref mut forgets, phase, .. } = self.state;
+        if phase == Phase::Starting || phase == (Phase::Active { expired: true }) {
             let theirs = &self.peer_versions[from.index()];
             match told {
                 None => {
-                    state.forgets.clean.meet(theirs);
-                    state.forgets.taken.insert(from);
+                    forgets.clean.meet(theirs);
+                    forgets.taken.insert(from);
                 }
                 Some(told) => {
                     let mut theirs = *theirs;
                     theirs.join(told);
-                    state.forgets.clean.meet(&theirs);
+                    forgets.clean.meet(&theirs);
                 }
             }
-        } else if state.forgets.clean_counts {
+        } else if forgets.clean_counts {
             // Everybody knew of us before we wrote: nothing is buried that our version does not cover.
-            state.forgets.clean = VersionVector::new();
-            state.forgets.clean_counts = false;
+            forgets.clean = VersionVector::new();
+            forgets.clean_counts = false;
         }
-        Ok(())
     }
 
     /// Whether a start may count on `from` (R4.2): it says that it takes nothing from whom we do not wait for.
@@ -351,19 +362,8 @@ impl<const N: usize> Map<'_, N> {
         to_life: u64,
         frame: &mut [u8],
     ) -> Option<(Envelope, usize)> {
-        let mut writer = self.writer(frame)?;
-        if writer.room() < size_of::<LifeNoticeFixed>() {
-            return None;
-        }
-        let at = writer.reserve::<LifeNoticeFixed>();
-        let fixed = LifeNoticeFixed {
-            generation: generation_of(self.state.forgets.lives.get(slot)).into(),
-            slot: slot.get(),
-            flags: LifeNoticeFixed::FORGOTTEN,
-            reserved: [0; 2],
-            life: to_life.into(),
-        };
-        writer.fill(at, &fixed);
-        Some((self.envelope(Kind::LifeNotice, to_life), writer.len()))
+        let generation = generation_of(self.state.forgets.lives.get(slot));
+        let notice = LifeNotice { slot, life: Life { generation, id: to_life }, forgotten: true };
+        self.fill_notice(self.writer(frame)?, notice, to_life)
     }
 }

@@ -129,7 +129,7 @@ impl<const N: usize> Map<'_, N> {
             return Err(Reject::Record);
         }
         if !packet.records.is_empty() {
-            self.take_from(from, 0, None)?;
+            self.take_from(from)?;
         }
         let mut learned = false;
         for record in packet.records.iter() {

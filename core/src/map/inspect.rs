@@ -30,6 +30,8 @@ impl<const N: usize> Map<'_, N> {
     ///
     /// # Errors
     /// [`MapError::Storage`] when `storage` is too small.
+    // A model check makes tens of millions: built where it is to be, not moved there.
+    #[inline(always)]
     pub fn fork<'b>(&self, storage: &'b mut [u64]) -> Result<Map<'b, N>, MapError> {
         let Parts { table, ring, peer_versions, checkpoints } = Parts::carve(storage, self.layout)?;
         table.copy_from(&self.table);

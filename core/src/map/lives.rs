@@ -4,7 +4,7 @@ use super::event::Event;
 use super::forget::last_counter;
 use super::peer::Peer;
 use super::{Map, Phase};
-use crate::clock::VersionVector;
+use crate::clock::{VersionVector, generation_of};
 use crate::id::{Life, Slot, SlotSet};
 use crate::limits::{GENERATION_TOLD_MAX, TOLD_INTERVAL};
 use crate::teeth::Tooth;
@@ -14,9 +14,9 @@ use crate::wire::{Envelope, Kind, LifeNotice, LifeNoticeFixed, Reject, Writer, f
 /// Before the first write it is once for each peer, because each may know another of our past lives.
 const NOTICE_RAISES: u8 = 2;
 
-/// Whether nobody is believed who tells of this counter of a bound slot, but the slot itself (R4.5).
-pub(super) const fn is_beyond_belief(counter: u64) -> bool {
-    (counter >> 32) as u32 > GENERATION_TOLD_MAX
+/// Whether nobody is believed who tells of this generation of a bound slot, but the slot itself (R4.5).
+pub(super) const fn is_beyond_belief(generation: u32) -> bool {
+    generation > GENERATION_TOLD_MAX
 }
 
 impl<const N: usize> Map<'_, N> {
@@ -47,8 +47,9 @@ impl<const N: usize> Map<'_, N> {
         }
         // The sender's life is a fact whoever the packet was for. Two servers that each hold the other's last life
         // would else reject each other for ever.
+        let generation = self.state.peers[packet.slot.index()].life.generation;
         let known = self.note_life(packet.slot, packet.life);
-        if self.state.forgets.lives.get(packet.slot) > 0 {
+        if packet.life.generation > generation && self.state.forgets.any {
             // It may be a later life than the one that was forgotten.
             self.refresh_live();
         }
@@ -106,18 +107,25 @@ impl<const N: usize> Map<'_, N> {
         to_life: u64,
         frame: &mut [u8],
     ) -> Option<(Envelope, usize)> {
-        let mut writer = Writer::new(frame)?;
+        self.fill_notice(Writer::new(frame)?, LifeNotice { slot, life: other, forgotten: false }, to_life)
+    }
+
+    pub(super) fn fill_notice(
+        &self,
+        mut writer: Writer<'_>,
+        notice: LifeNotice,
+        to_life: u64,
+    ) -> Option<(Envelope, usize)> {
         if writer.room() < size_of::<LifeNoticeFixed>() {
             return None;
         }
         let at = writer.reserve::<LifeNoticeFixed>();
-        let Life { generation, id } = other;
         let fixed = LifeNoticeFixed {
-            generation: generation.into(),
-            slot: slot.get(),
-            flags: 0,
+            generation: notice.life.generation.into(),
+            slot: notice.slot.get(),
+            flags: if notice.forgotten { LifeNoticeFixed::FORGOTTEN } else { 0 },
             reserved: [0; 2],
-            life: id.into(),
+            life: notice.life.id.into(),
         };
         writer.fill(at, &fixed);
         Some((self.envelope(Kind::LifeNotice, to_life), writer.len()))
@@ -132,25 +140,26 @@ impl<const N: usize> Map<'_, N> {
             let mut lives = VersionVector::new();
             lives.raise(notice.slot, last_counter(notice.life.generation));
             self.learn_forgotten(&lives);
-        } else if notice.life.id == self.state.life.id {
-            // Ours.
-        } else if self.state.bound {
-            self.hear_of_other_life(notice.life.generation);
-        } else {
-            self.meet_other_life(notice.life);
+        } else if notice.life.id != self.state.life.id {
+            if self.state.bound {
+                self.hear_of_other_life(notice.life.generation);
+            } else {
+                self.meet_other_life(notice.life);
+            }
         }
     }
 
     /// Somebody else says that another life is in our slot, which a key binds: that is no proof (R4.5).
     fn hear_of_other_life(&mut self, generation: u32) {
         let state = &mut self.state;
-        if generation < state.life.generation || generation > GENERATION_TOLD_MAX {
+        if generation < state.life.generation || is_beyond_belief(generation) {
             return;
         }
         if state.phase != Phase::Starting {
             self.hear_word(generation);
         } else if usize::from(state.raised_on_notice) < N {
             state.raised_on_notice += 1;
+            state.conflicted.insert(state.slot);
             self.raise_generation(generation + 1);
         }
     }
@@ -176,13 +185,13 @@ impl<const N: usize> Map<'_, N> {
     /// Returns whether what a version says of a slot is believed: all, but of ours what is beyond belief.
     pub(super) fn believes(&self) -> impl Fn(&(Slot, u64)) -> bool + Clone + use<N> {
         let (me, bound) = (self.state.slot, self.state.bound);
-        move |&(slot, counter)| !(bound && slot == me && is_beyond_belief(counter))
+        move |&(slot, counter)| !(bound && slot == me && is_beyond_belief(generation_of(counter)))
     }
 
     /// Returns a version without what it says of our slot, if that is beyond belief.
     pub(super) fn believed(&self, theirs: VersionVector<N>) -> VersionVector<N> {
         let me = self.state.slot;
-        if !self.state.bound || !is_beyond_belief(theirs.get(me)) {
+        if !self.state.bound || !is_beyond_belief(generation_of(theirs.get(me))) {
             return theirs;
         }
         let mut counters = *theirs.counters();
@@ -222,6 +231,8 @@ impl<const N: usize> Map<'_, N> {
                 };
                 self.state.raised_on_notice += 1;
                 if phase == Phase::Starting {
+                    // If it is no past of ours it may go on writing what we cover from our first write on.
+                    self.state.conflicted.insert(self.state.slot);
                     self.raise_generation(generation);
                 } else {
                     self.raise_and_redot(generation);
@@ -232,7 +243,7 @@ impl<const N: usize> Map<'_, N> {
 
     /// Takes note of a counter of our own slot, seen in a version or a record (R4.1).
     pub(super) fn witness_own(&mut self, counter: u64) {
-        if self.state.bound && is_beyond_belief(counter) {
+        if self.state.bound && is_beyond_belief(generation_of(counter)) {
             return;
         }
         let state = &mut self.state;
@@ -249,10 +260,10 @@ impl<const N: usize> Map<'_, N> {
         // Somebody else writes in our slot, or did in a life that we know nothing of.
         if state.bound {
             // Or somebody only says so.
-            self.hear_word((counter >> 32) as u32);
+            self.hear_word(generation_of(counter));
             return;
         }
-        let generation = ((counter >> 32) as u32).max(state.life.generation).checked_add(1);
+        let generation = generation_of(counter).max(state.life.generation).checked_add(1);
         match generation {
             Some(generation) if !state.raised_on_evidence => {
                 state.raised_on_evidence = true;
@@ -329,7 +340,7 @@ impl<const N: usize> Map<'_, N> {
         if state.own_seen >= u64::from(state.life.generation) << 32
             && !self.broken(Tooth::GenerationNotRaised)
         {
-            let Some(generation) = ((state.own_seen >> 32) as u32).checked_add(1) else {
+            let Some(generation) = generation_of(state.own_seen).checked_add(1) else {
                 self.state.phase = Phase::Fenced;
                 self.events.push(Event::Fenced { by: Life::NONE });
                 return;
@@ -340,6 +351,10 @@ impl<const N: usize> Map<'_, N> {
         state.life_base = u64::from(state.life.generation) << 32;
         state.phase = Phase::Active { expired };
         state.raised_on_notice = 0;
+        if !expired {
+            // It says what `clean` has, which does not count from here on.
+            state.forgets.taken = SlotSet::EMPTY;
+        }
         // What an earlier life wrote is not ours to push: some of it may have been replaced before we saw it.
         let before = state.version.get(state.slot);
         state.peers.iter_mut().for_each(|peer| peer.pushed = before);

@@ -198,7 +198,7 @@ struct State<const N: usize> {
     raised_on_evidence: bool,
     /// Times our generation was raised because another life was heard in our slot.
     raised_on_notice: u8,
-    /// Slots in which two servers were heard.
+    /// Slots in which two servers were heard, and ours if another life in it was heard of while we started.
     conflicted: SlotSet,
     /// Configured peers that we had not met when we started writing, and have not asked since (R4.2).
     unmet: SlotSet,

@@ -21,7 +21,7 @@ pub(super) struct Peer {
     pub counted: bool,
     /// It told us its whole version.
     pub told_version: bool,
-    /// It said that it has seen our version in this life of ours.
+    /// It said that it has seen our version in this life of ours, and does not write yet.
     pub has_seen: bool,
     /// It said that it knows of all that we know to be forgotten.
     pub knows_forgotten: bool,

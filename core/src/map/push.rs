@@ -163,7 +163,7 @@ impl<const N: usize> Map<'_, N> {
             return Err(Reject::Record);
         }
         if !packet.records.is_empty() {
-            self.take_from(from, 0, None)?;
+            self.take_from(from)?;
         }
         self.join_floor(packet.fixed.floor.get());
         self.peer_versions[from.index()].raise(from, to);

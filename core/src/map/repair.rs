@@ -15,7 +15,7 @@ use super::order::compare;
 use super::stats::Cause;
 use super::table::Position;
 use super::write::{Merged, mark_of, words_of};
-use crate::clock::Dot;
+use crate::clock::{Dot, generation_of};
 use crate::id::{Key, Slot};
 use crate::limits::{REPAIR_SCAN_MAX, SLOTS_MAX, VALUE_MAX};
 use crate::teeth::Tooth;
@@ -270,7 +270,7 @@ impl<'a, const N: usize> Map<'a, N> {
             return Err(Reject::Unasked);
         }
         if !packet.records.is_empty() {
-            self.take_from(from, 0, None)?;
+            self.take_from(from)?;
         }
         for record in packet.records.iter() {
             self.mend(&record);
@@ -325,7 +325,7 @@ impl<'a, const N: usize> Map<'a, N> {
     /// the exchange of older records brings it, unless we are first (R4.2). Of a life that we have not heard from since
     /// it started, nobody has told us how.
     fn is_unmet_past(&self, dot: Dot) -> bool {
-        let generation = (self.state.version.get(dot.slot) >> 32) as u32;
+        let generation = generation_of(self.state.version.get(dot.slot));
         let peer = &self.state.peers[dot.slot.index()];
         let heard = dot.slot == self.state.slot || peer.active && peer.life.generation >= generation;
         dot.generation() < generation && (!heard || self.started_unmet(dot.slot))
@@ -393,7 +393,7 @@ impl<'a, const N: usize> Map<'a, N> {
     /// # Errors
     /// [`Reject::LacksBuried`] when no record of the sender's may be taken; nothing was changed.
     pub fn on_report(&mut self, from: Slot, packet: &Report<'_>) -> Result<(), Reject> {
-        self.take_from(from, 0, None)?;
+        self.take_from(from)?;
         for record in packet.records.iter() {
             if self.state.owners.owner(record.key()) == Some(self.state.slot) {
                 self.settle(&record);

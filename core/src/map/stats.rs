@@ -6,7 +6,7 @@ pub enum Cause {
     /// The author of the record started writing before it had met every configured server: its deadline expired, or one
     /// was held dead.
     StartedUnmet,
-    /// Two servers were heard in the author's slot.
+    /// Two servers were heard in the author's slot; or it is ours, and we heard of another life in it while we started.
     SlotConflict,
     /// None known: a bug, or memory that does not keep what is written to it.
     Unknown,

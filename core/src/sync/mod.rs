@@ -74,7 +74,10 @@ const FULL_PAUSE_MAX: Duration = Duration::from_secs(10);
 struct Pull {
     peer: Slot,
     deadline: Instant,
+    /// Times that we asked in vain: nothing came, or nothing that brought us on.
     tries: u32,
+    /// Something of the answer brought us on.
+    progress: bool,
     /// When we last asked; `None` once an answer has come.
     asked: Option<Instant>,
     /// The answer's last packet has come, perhaps ahead of others.
@@ -83,7 +86,7 @@ struct Pull {
 
 impl Pull {
     fn ask(peer: Slot, now: Instant, tries: u32, patience: Duration) -> Self {
-        Self { peer, deadline: now + patience, tries, asked: Some(now), last_seen: false }
+        Self { peer, deadline: now + patience, tries, progress: false, asked: Some(now), last_seen: false }
     }
 }
 
@@ -96,7 +99,7 @@ pub struct SyncStats {
     pub sessions_committed: u64,
     /// Requests repeated because nothing came.
     pub retries: u64,
-    /// Sessions given up because the peer was silent.
+    /// Sessions given up because the peer was silent, or repeated itself.
     pub peers_lost: u64,
     /// Versions sent to find out whether anything is missing.
     pub exchanges: u64,
@@ -125,6 +128,8 @@ pub(crate) struct Sync {
     /// Peers that showed to have what we lack.
     behind: SlotSet,
     next_pull: Instant,
+    /// No earlier are those asked again, all at once, that a start waits for.
+    next_round: Instant,
     full_pause: Duration,
     next_exchange: Instant,
     interval: Duration,
@@ -136,6 +141,8 @@ pub(crate) struct Sync {
     equal: (u64, SlotSet),
     /// Peers that our version is to be sent to.
     versions: SlotSet,
+    /// Those among them whose own version calls for it.
+    replies: SlotSet,
     last_peer: Slot,
     pub(crate) stats: SyncStats,
 }
@@ -147,6 +154,7 @@ impl Sync {
             pull: None,
             behind: SlotSet::EMPTY,
             next_pull: Instant::ZERO,
+            next_round: Instant::ZERO,
             full_pause: config.pull_pause,
             next_exchange: first_exchange,
             interval: config.exchange,
@@ -154,6 +162,7 @@ impl Sync {
             round_trip: Duration(config.retry.0 / 8),
             equal: (0, SlotSet::EMPTY),
             versions: SlotSet::EMPTY,
+            replies: SlotSet::EMPTY,
             last_peer: me,
             stats: SyncStats::default(),
         }
@@ -180,9 +189,10 @@ impl Sync {
         self.stir(now);
     }
 
-    /// `peer` has to see our version.
+    /// `peer` has to see our version, as its own showed.
     pub(crate) fn tell(&mut self, peer: Slot) {
         self.versions.insert(peer);
+        self.replies.insert(peer);
     }
 
     /// A probe of `peer` said that the hash of what it accounts for is `hash`: equal to ours, or not. If not, somebody has
@@ -207,16 +217,16 @@ impl Sync {
             self.next_pull = now + self.full_pause;
             return;
         }
-        self.full_pause = self.config.pull_pause;
         let session = self.pull.filter(|pull| pull.peer == from);
         if outcome.committed {
+            self.full_pause = self.config.pull_pause;
             self.behind.remove(from);
             if session.is_some() {
                 self.pull = None;
                 self.stats.sessions_committed += 1;
                 self.next_pull = if starting { now } else { now + self.config.pull_pause };
             }
-        } else if session.is_some() || self.pull.is_none() {
+        } else if session.is_some() || self.pull.is_none() && !self.is_full(now) {
             self.go_on(now, from, session, outcome);
         }
     }
@@ -226,27 +236,40 @@ impl Sync {
         let mut pull = session.unwrap_or_else(|| {
             // An exchange turned out to be long.
             self.stats.sessions += 1;
-            Pull { peer: from, deadline: now, tries: 0, asked: None, last_seen: false }
+            Pull { peer: from, deadline: now, tries: 0, progress: false, asked: None, last_seen: false }
         });
         if let Some(asked) = pull.asked.take() {
             let sample = now.since(asked).0;
             self.round_trip = Duration((7 * self.round_trip.0 + sample) / 8);
         }
-        // Without progress the tries go on counting: a peer that repeats itself is given up too.
-        if outcome.progress {
-            pull.tries = 0;
-        }
+        pull.progress |= outcome.progress;
         pull.last_seen |= outcome.last;
         let whole = pull.last_seen && !outcome.gap;
         if whole {
-            self.versions.insert(from);
-            pull = Pull::ask(from, now, pull.tries, self.patience(pull.tries));
+            // A peer that repeats itself is given up like one that is silent.
+            let tries = if pull.progress { 0 } else { pull.tries + 1 };
+            self.ask_on(now, from, tries);
         } else {
+            if pull.progress {
+                pull.tries = 0;
+            }
             // What has not come within two round trips was lost; until then it may only have been overtaken.
             let patience = self.round_trip.times(2).max(STRAGGLERS).min(self.config.retry);
             pull.deadline = now + patience;
+            self.pull = Some(pull);
         }
-        self.pull = Some(pull);
+    }
+
+    /// Asks the peer of a session once more, or gives it up after so many tries in vain.
+    fn ask_on(&mut self, now: Instant, peer: Slot, tries: u32) {
+        if tries > TRIES {
+            self.pull = None;
+            self.behind.remove(peer);
+            self.stats.peers_lost += 1;
+            return;
+        }
+        self.versions.insert(peer);
+        self.pull = Some(Pull::ask(peer, now, tries, self.patience(tries)));
     }
 
     /// Something changes: exchanges are worth their bytes again.
@@ -268,7 +291,8 @@ impl Sync {
             if !live.contains(pull.peer) {
                 self.pull = None;
             } else if now >= pull.deadline {
-                self.retry(now, pull);
+                self.stats.retries += u64::from(pull.tries < TRIES);
+                self.ask_on(now, pull.peer, pull.tries + 1);
             }
         }
         if self.pull.is_none() && now >= self.next_pull {
@@ -286,17 +310,10 @@ impl Sync {
         push
     }
 
-    fn retry(&mut self, now: Instant, pull: Pull) {
-        let tries = pull.tries + 1;
-        if tries > TRIES {
-            self.pull = None;
-            self.behind.remove(pull.peer);
-            self.stats.peers_lost += 1;
-            return;
-        }
-        self.stats.retries += 1;
-        self.versions.insert(pull.peer);
-        self.pull = Some(Pull::ask(pull.peer, now, tries, self.patience(tries)));
+    /// Whether the table lately could not take a record (R3), so that it is not to be offered any for now: not at every turn,
+    /// and not because of what else was in the same answer.
+    fn is_full(&self, now: Instant) -> bool {
+        self.full_pause > self.config.pull_pause && now < self.next_pull
     }
 
     /// Returns how long the answer to a request is waited for that follows `tries` in vain. One in twenty is lost on a bad
@@ -311,8 +328,12 @@ impl Sync {
 
     fn next_session(&mut self, now: Instant, live: SlotSet, waiting: SlotSet, lacks: impl Fn(Slot) -> bool) {
         if !waiting.is_empty() {
-            // All at once: each answers with one packet, and whose is not the last becomes the session.
-            self.versions = self.versions.union(waiting.intersection(live));
+            if now >= self.next_round {
+                // All at once: each answers with one packet, and whose is not the last becomes the session. Who still waits
+                // when that has ended may wait for one that is silent: asking the others faster brings nothing.
+                self.versions = self.versions.union(waiting.intersection(live));
+                self.next_round = now + self.config.pull_pause;
+            }
             self.next_pull = now + self.config.pull_pause;
             return;
         }
@@ -321,9 +342,7 @@ impl Sync {
             self.last_peer = peer;
             if lacks(peer) {
                 self.stats.sessions += 1;
-                self.versions.insert(peer);
-                self.pull = Some(Pull::ask(peer, now, 0, self.patience(0)));
-                return;
+                return self.ask_on(now, peer, 0);
             }
             // Another session has brought it meanwhile.
             self.behind.remove(peer);
@@ -336,10 +355,8 @@ impl Sync {
         let doubled = self.interval.times(2).min(most);
         self.interval = if quiet { doubled } else { self.config.exchange };
         self.next_exchange = now + self.interval;
-        // A table that could not take a record (R3) is not to be offered it at every turn.
-        let full = self.full_pause > self.config.pull_pause && now < self.next_pull;
         if self.pull.is_none()
-            && !full
+            && !self.is_full(now)
             && let Some(peer) = live.nth((turn % live.len().max(1) as u64) as usize)
         {
             self.stats.exchanges += 1;
@@ -366,12 +383,73 @@ impl Sync {
 
     /// Returns how to send our version to `peer`, which takes it off the list.
     pub(crate) fn take_version(&mut self, peer: Slot, starting: bool) -> Request {
+        let reply = self.replies.contains(peer);
         self.versions.remove(peer);
+        self.replies.remove(peer);
         let ours = self.pull.is_some_and(|pull| pull.peer == peer);
         Request {
-            reply: ours,
+            reply,
             force: ours || starting,
             window: if ours || !starting { self.config.window } else { 1 },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: Slot = Slot::at(0);
+    const PEER: Slot = Slot::at(1);
+
+    /// Moves the timers on, with `PEER` live and known to have something that we lack.
+    fn tick(sync: &mut Sync, now: Instant) {
+        let live = SlotSet::EMPTY.with(PEER);
+        let seen =
+            Seen { live, waiting: SlotSet::EMPTY, lacks: |_| true, quiet: true, version_hash: || 0, turn: 0 };
+        sync.tick(now, &seen);
+    }
+
+    /// Lets the peer answer each request at once with the same last packet; returns how often it was asked.
+    fn asked(outcome: &DeltaOutcome, most: usize) -> usize {
+        let (mut sync, now) = (Sync::new(SyncConfig::DEFAULT, ME, Instant::NEVER), Instant::from_millis(1));
+        sync.on_behind(now, PEER);
+        tick(&mut sync, now);
+        let answered = (0..most).take_while(|_| {
+            let asks = sync.versions().contains(PEER);
+            sync.take_version(PEER, false);
+            sync.on_delta(now, PEER, outcome, false);
+            asks
+        });
+        answered.count()
+    }
+
+    #[test]
+    fn a_peer_that_repeats_itself_is_given_up() {
+        let last = DeltaOutcome { last: true, ..DeltaOutcome::default() };
+        assert_eq!(asked(&last, 1_000), 1 + TRIES as usize);
+        assert_eq!(asked(&DeltaOutcome { progress: true, ..last }, 1_000), 1_000, "a long delta");
+        assert_eq!(asked(&DeltaOutcome { committed: true, ..last }, 1_000), 1, "its end");
+    }
+
+    #[test]
+    fn what_follows_a_record_that_did_not_fit_opens_no_session() {
+        let mut sync = Sync::new(SyncConfig::DEFAULT, ME, Instant::NEVER);
+        let mut now = Instant::from_millis(1);
+        let refused = DeltaOutcome { refused: true, ..DeltaOutcome::default() };
+        let rest = DeltaOutcome { last: true, progress: true, ..DeltaOutcome::default() };
+        for pause in [80, 160, 320, 640] {
+            sync.on_behind(now, PEER);
+            tick(&mut sync, now);
+            assert!(sync.versions().contains(PEER), "before a pause of {pause} ms");
+            sync.take_version(PEER, false);
+            sync.on_delta(now, PEER, &refused, false);
+            sync.on_delta(now, PEER, &rest, false);
+            tick(&mut sync, now + Duration::from_millis(pause - 1));
+            assert!(!sync.versions().contains(PEER), "in a pause of {pause} ms");
+            now = now + Duration::from_millis(pause);
+        }
+        sync.on_delta(now, PEER, &DeltaOutcome { committed: true, ..DeltaOutcome::default() }, false);
+        assert_eq!(sync.full_pause, SyncConfig::DEFAULT.pull_pause, "there is room again");
     }
 }

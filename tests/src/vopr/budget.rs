@@ -1,6 +1,6 @@
-//! How much data a server may send: the stated budget, seen from outside.
+//! How much a server may send: the stated budget of data, seen from outside, and answers that say nothing.
 //!
-//! Knows bytes and intervals. Must not know what they were for.
+//! Knows amounts and intervals. Must not know what they were for.
 //!
 //! A node sends at most its budget in an interval, and the last packet may overdraw it, which the next interval pays
 //! for. Intervals begin when the node says so, so in any span of length L there are at most `L / interval + 1` new ones,
@@ -8,6 +8,10 @@
 //! a bucket that leaks the budget in each interval never holds more than `2 * budget + payload`.
 
 use popmap_core::time::{Duration, Instant};
+
+/// Deltas without a record that one server may send another in a second: one that starts asks every 40 ms, and whoever has
+/// nothing for it says so. Two that ask each other as fast as the network carries it send thousands.
+const EMPTY_A_SECOND: u32 = 100;
 
 /// A leaking bucket.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +30,12 @@ impl Meter {
         Self { bytes, interval, payload, level: 0, at: Instant::ZERO }
     }
 
-    /// A packet of `bytes` left at `now`, by the server's clock; one that ran backward is held.
+    /// Begins empty, for [deltas without a record](EMPTY_A_SECOND).
+    pub fn of_empty_answers() -> Self {
+        Self::new(EMPTY_A_SECOND, Duration::from_secs(1), 0)
+    }
+
+    /// So many bytes, or whatever is counted, left at `now`, by the server's clock; one that ran backward is held.
     ///
     /// # Errors
     /// What was sent and what may be, when that is too much.
@@ -40,10 +49,7 @@ impl Meter {
         let level = self.level / interval;
         if level > most {
             let ms = self.interval.as_millis();
-            return Err(format!(
-                "{level} bytes of data beyond {} in each {ms} ms; {most} are possible",
-                self.bytes
-            ));
+            return Err(format!("{level} beyond {} in each {ms} ms; {most} are possible", self.bytes));
         }
         Ok(())
     }

@@ -27,6 +27,8 @@ pub enum Rule {
     Fenced,
     /// More data than the budget allows left a server.
     Budget,
+    /// A server told another over and over that it has nothing for it.
+    EmptyAnswers,
     /// Something was mended, or reported, without a known cause.
     Mend,
     /// Servers with equal views name different owners.

@@ -7,7 +7,7 @@ use popmap_core::time::{Duration, Instant};
 use popmap_core::wire::{Kind, LifeNotice};
 use popmap_core::{Event, ForgetError, Life, Lookup, Map, Phase, PutError, Reject, Slot, SlotSet};
 use popmap_io::memory::Faults;
-use popmap_tests::cluster::{Cluster, Restart, Storage};
+use popmap_tests::cluster::{Cluster, Restart, Sent, Storage};
 use popmap_tests::link;
 use popmap_tests::members::{join, losing};
 use popmap_tests::scenario::{SHAPE, assert_same_records, key, mends, rejected, total, value};
@@ -264,6 +264,44 @@ pub(crate) fn a_start_sees_a_version_before_records() {
     let mut found = value(0);
     assert!(matches!(map.reader().get(key(1), &mut found), Lookup::Found(_)));
     assert!(!matches!(map.reader().get(key(KEYS), &mut found), Lookup::Found(_)));
+}
+
+/// Two servers start at the same time, know of somebody forgotten, and wait for one that is silent. Each tells the other its
+/// version, which the other counts on; that is not an answer to be answered.
+#[test]
+pub(crate) fn two_that_start_do_not_answer_answers() {
+    let (mut storage, silent, starting) =
+        (Storage::new::<8>(SERVERS + 4, 200, SHAPE), 4, [1, 2].map(Slot::at));
+    let mut pop = Pop::new(&mut storage, SERVERS + 1, 200, SHAPE, 5, Faults::default(), |_| {});
+    pop.start_up(Duration::from_secs(6));
+    pop.put(Slot::at(0), key(0), &value(0)).unwrap();
+    pop.settle(Duration::from_secs(5));
+    pop.kill(AWAY);
+    pop.set_live(SlotSet::first(SERVERS + 1).without(AWAY));
+    assert_eq!(forget(&mut pop, Slot::at(0), AWAY), Ok(1));
+    pop.run_until(SPREAD, |pop| HERE.iter().all(|slot| knows(pop, slot))).expect("all come to know");
+    pop.kill(Slot::at(silent));
+    starting.iter().for_each(|&slot| pop.kill(slot));
+    starting.iter().for_each(|&slot| pop.restart(slot, Restart::GenerationKept));
+    pop.set_live(SlotSet::first(SERVERS + 1).without(AWAY));
+    let know = |pop: &Pop<'_>| starting.iter().all(|&slot| knows(pop, slot));
+    pop.run_until(Duration::from_secs(1), know).expect("both come to know");
+
+    pop.watch();
+    pop.run(Duration::from_secs(1));
+    assert!(starting.iter().all(|&slot| pop.node(slot).map().phase() == Phase::Starting));
+    let between = |from: Slot, to: Slot, kind: Kind| {
+        move |sent: &&Sent| sent.from == from && sent.to == to && sent.packet[1] == kind as u8
+    };
+    let sent = pop.take_sent();
+    let [one, two] = starting;
+    for (from, to) in [(one, two), (two, one)] {
+        let count = |kind| sent.iter().filter(between(from, to, kind)).count();
+        let (versions, deltas) = (count(Kind::Version), count(Kind::Delta));
+        println!("{from} sent {to} {versions} versions and {deltas} deltas in a second");
+        // It asks each 40 ms, and tells whenever it is asked.
+        assert!((25..=75).contains(&versions) && (25..=75).contains(&deltas));
+    }
 }
 
 #[test]

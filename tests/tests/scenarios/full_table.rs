@@ -88,6 +88,34 @@ fn a_small_server_stands_still_until_it_gets_room() {
     assert!(again <= KEYS * 60 / 5, "{again} records sent again in a minute");
 }
 
+/// Whatever else is in an answer of which something did not fit: at its end there may be only a version.
+#[test]
+fn the_end_of_an_answer_does_not_make_a_small_server_ask_again() {
+    for more in 1..=100 {
+        let mut storage = Storage::new::<8>(8, ROOM, SHAPE);
+        let small = Slot::at(7);
+        let mut pop = Pop::new(&mut storage, 8, ROOM, SHAPE, more, Faults::default(), |config| {
+            if config.slot == Slot::at(7) {
+                config.capacity = LITTLE_ROOM;
+            }
+        });
+        pop.start_up(Duration::from_secs(6));
+        let keys = LITTLE_ROOM as u64 + more;
+        (0..keys).for_each(|n| pop.put(Slot::at((n % 7) as usize), key(n), &value(n)).unwrap());
+        pop.run(Duration::from_secs(20));
+        let sessions_before = pop.node(small).stats().sync.sessions;
+        let sent = |pop: &Pop<'_>| total(pop, |stats| stats.map.records_sent);
+        let before = sent(&pop);
+        pop.run(Duration::from_secs(60));
+        assert!(pop.node(small).stats().map.records_refused > 0);
+        let (again, sessions) =
+            (sent(&pop) - before, pop.node(small).stats().sync.sessions - sessions_before);
+        // Pauses have doubled to ten seconds: some six answers, of all that it lacks.
+        let much = format!("{more} more than fit: {again} records sent in a minute, {sessions} sessions");
+        assert!(sessions <= 10 && again <= 10 * keys, "{much}");
+    }
+}
+
 #[test]
 fn local_writes_leave_the_reserve_to_others() {
     let mut storage = Storage::new::<8>(2, ROOM, SHAPE);

@@ -3,9 +3,12 @@
 
 use popmap_core::Slot;
 use popmap_core::time::Duration;
-use popmap_tests::cluster::Restart;
+use popmap_core::wire::Kind;
+use popmap_core::{Phase, SlotSet};
+use popmap_io::memory::Faults;
+use popmap_tests::cluster::{Cluster, Restart, Storage};
 use popmap_tests::members::{agree, deaths, join, losing, pop, storage};
-use popmap_tests::scenario::{assert_same_records, key, mends, total, value};
+use popmap_tests::scenario::{SHAPE, assert_same_records, key, mends, total, value};
 
 const SERVERS: usize = 16;
 
@@ -34,6 +37,47 @@ fn all_at_once() {
         assert_eq!(assert_same_records(&pop, all, (0..SERVERS as u64).map(key)), SERVERS);
         println!("seed {seed}: all at once, {how:?}: writing again after {} ms", back.as_millis());
     }
+}
+
+/// All but two restart, one of these is silent, and packets of the other come again, late: each looks like the start of
+/// something long. That is no reason to ask everybody once more.
+#[test]
+fn who_waits_for_a_silent_one_asks_at_leisure() {
+    let (writer, silent, starts) = (Slot::at(0), Slot::at(1), Slot::at(2));
+    let (mut storage, all) = (Storage::new::<16>(2 * SERVERS, 400, SHAPE), SlotSet::first(SERVERS));
+    let mut pop = Cluster::<16>::new(&mut storage, SERVERS, 400, SHAPE, 3, Faults::default(), |_| {});
+    pop.start_up(Duration::from_secs(6));
+    pop.settle(Duration::from_secs(2));
+    let starting = all.without(writer).without(silent);
+    all.without(writer).iter().for_each(|slot| pop.kill(slot));
+    starting.iter().for_each(|slot| pop.restart(slot, Restart::GenerationKept));
+    pop.set_live(all);
+    pop.watch();
+    pop.put(writer, key(0), &value(0)).expect("written");
+    pop.run(Duration::from_millis(200));
+    let sent = pop.take_sent().into_iter();
+    let mut deltas = sent.filter(|sent| sent.to == starts && sent.packet[1] == Kind::Delta as u8);
+    let late = deltas.find(|sent| starting.contains(sent.from)).expect("it asks all that start");
+    for n in 0..1_000 {
+        pop.put(writer, key(n % 200), &value(n)).expect("written");
+        pop.run(Duration::from_millis(1));
+        pop.deliver_to(starts, late.from, &late.packet).expect("a packet of this life");
+    }
+    assert!(starting.iter().all(|slot| pop.node(slot).map().phase() == Phase::Starting));
+    let mut asked = [0; SERVERS];
+    for sent in pop.take_sent() {
+        if sent.from == starts && sent.packet[1] == Kind::Version as u8 {
+            asked[sent.to.index()] += 1;
+        }
+    }
+    println!("in a second it asked {asked:?} times");
+    let others = starting.without(starts).without(late.from);
+    // Each 40 ms; without a pause it is for each packet that comes late.
+    assert!(others.iter().all(|slot| (20..=30).contains(&asked[slot.index()])));
+    pop.restart(silent, Restart::GenerationKept);
+    pop.start_up(Duration::from_secs(2));
+    pop.settle(Duration::from_secs(2));
+    assert_eq!(total(&pop, |stats| stats.map.mends_unknown), 0);
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn catch(tooth: Tooth) -> Catch {
         Tooth::ForgetLowersVersion => Both(scopes::forget),
         Tooth::ForgottenStartStays => Scenario("forget", forget::a_start_that_was_forgotten_is_over),
         Tooth::ServedUnseen => Scenario("forget", forget::a_start_sees_a_version_before_records),
+        Tooth::ReplyAnswered => Scenario("forget", forget::two_that_start_do_not_answer_answers),
         Tooth::ForgetUnbound | Tooth::BuriedLate | Tooth::LacksBuriedTaken => {
             Scenario("forget", forget::a_new_server_that_met_the_old_one_first_begins_again)
         }

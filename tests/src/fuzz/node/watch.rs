@@ -150,11 +150,6 @@ impl Watch {
             return;
         }
         assert_eq!(after, stats, "{why}");
-        let is_over = node.map().phase() == Phase::Forgotten && self.rest.phase != Phase::Forgotten;
-        if why == Reject::Forgotten && is_over {
-            // It told of something buried, too late for what was taken before.
-            return;
-        }
         assert_eq!(Contents::of(node), self.rest, "{why}");
         let mut members = members(node);
         if sender < N {

@@ -46,6 +46,8 @@ struct Replica<const N: usize> {
     /// When its start deadline is over, by its clock.
     start_deadline: Instant,
     meter: Meter,
+    /// Per slot the deltas without a record that were sent there.
+    empty: [Meter; N],
 }
 
 impl<const N: usize> Replica<N> {
@@ -147,6 +149,7 @@ impl<const N: usize> Checks<N> {
             reports: 0,
             start_deadline: deadline,
             meter: Meter::new(bytes, interval, payload),
+            empty: [Meter::of_empty_answers(); N],
         });
         self.lose();
     }
@@ -182,19 +185,24 @@ impl<const N: usize> Checks<N> {
         history.forget_collected(&known, shown);
     }
 
-    /// A packet of `bytes` left a server, `exempt` when its kind is not budgeted.
+    /// A packet of budgeted data left a server for the one in slot `to`: so many bytes, and whether it says that there is
+    /// nothing.
     ///
     /// # Errors
-    /// When that is more than the budget allows.
+    /// When that is more than the budget allows, or too often nothing.
     pub fn sent(
         &mut self,
         server: usize,
         clock: Instant,
+        to: Slot,
         bytes: usize,
-        exempt: bool,
+        empty: bool,
     ) -> Result<(), Violation> {
-        let Some(replica) = self.replicas[server].as_mut().filter(|_| !exempt) else { return Ok(()) };
-        replica.meter.spend(clock, bytes).map_err(|text| Violation::at(Rule::Budget, server, text))
+        let Some(replica) = self.replicas[server].as_mut() else { return Ok(()) };
+        let spent = |text| Violation::at(Rule::Budget, server, format!("bytes of data: {text}"));
+        replica.meter.spend(clock, bytes).map_err(spent)?;
+        let told = |text| Violation::at(Rule::EmptyAnswers, server, format!("empty deltas to {to}: {text}"));
+        replica.empty[to.index()].spend(clock, usize::from(empty)).map_err(told)
     }
 
     /// Returns the servers but for `server` that know of a write: its record is in their table, or their version covers it.

@@ -281,10 +281,23 @@ fn a_fenced_server_that_writes_is_found() {
 fn a_budget_that_is_overdrawn_is_found() {
     let (mut checks, mut storage) = (checks(), two());
     let (_a, _b) = pair(&mut checks, &mut storage);
-    let spend = |checks: &mut Checks<2>, exempt| violated(checks.sent(A, Instant::ZERO, 1_400, exempt));
-    assert!((0..100).all(|_| spend(&mut checks, true).is_none()), "not what keeps members alive");
-    let over = (0..100).find(|_| spend(&mut checks, false) == Some(Rule::Budget));
+    let to = Slot::at(B);
+    let over =
+        (0..100).find(|_| violated(checks.sent(A, Instant::ZERO, to, 1_400, false)) == Some(Rule::Budget));
     assert_eq!(over, Some(15), "twice the budget, and one packet");
+}
+
+#[test]
+fn answers_that_say_nothing_over_and_over_are_found() {
+    let (mut checks, mut storage) = (checks(), two());
+    let (_a, _b) = pair(&mut checks, &mut storage);
+    let told = |checks: &mut Checks<2>, ms, empty| {
+        violated(checks.sent(A, Instant::from_millis(ms), Slot::at(B), 1, empty))
+    };
+    assert!((0..1_000).all(|n| told(&mut checks, n * 40, true).is_none()), "one that starts asks so often");
+    assert!((0..1_000).all(|_| told(&mut checks, 40_000, false).is_none()), "these say something");
+    let over = (0..1_000).find(|_| told(&mut checks, 40_000, true) == Some(Rule::EmptyAnswers));
+    assert_eq!(over, Some(200));
 }
 
 #[test]

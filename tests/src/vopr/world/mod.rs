@@ -14,8 +14,9 @@ mod lives;
 use popmap_core::limits::PAYLOAD_MAX;
 use popmap_core::rng::Rng;
 use popmap_core::time::{Duration, Instant};
-use popmap_core::wire::Kind;
+use popmap_core::wire::{DeltaFixed, HEADER, Header, Kind};
 use popmap_core::{Event, Key, Map, Node, Phase, Shape, Slot};
+use zerocopy::FromBytes;
 
 use super::capture::Capture;
 use super::checks::Checks;
@@ -264,7 +265,9 @@ impl<'a, const N: usize> World<'a, N> {
         let told = server.told;
         while let Some(transmit) = node.poll_transmit(clock, &mut self.frame) {
             let packet = &self.frame[..transmit.len];
-            self.checks.sent(end, told, packet.len(), is_exempt(packet))?;
+            if !is_exempt(packet) {
+                self.checks.sent(end, told, transmit.slot, packet.len(), is_empty_delta(packet))?;
+            }
             if let Some(capture) = &self.capture {
                 capture.record(self.now, Network::address(end), transmit.to, packet);
             }
@@ -310,6 +313,16 @@ impl<'a, const N: usize> World<'a, N> {
         let node = self.servers[end].node.as_ref();
         node.is_some_and(|node| matches!(node.map().phase(), Phase::Active { .. }))
     }
+}
+
+/// Whether this is a delta without a record, as far as can be seen.
+fn is_empty_delta(packet: &[u8]) -> bool {
+    let Some((header, body)) = packet.split_at_checked(HEADER) else { return false };
+    let is_plain = Header::ref_from_bytes(header).is_ok_and(|header| header.key_id == 0);
+    let fixed = DeltaFixed::ref_from_prefix(body);
+    is_plain
+        && packet.get(1) == Some(&(Kind::Delta as u8))
+        && fixed.is_ok_and(|(fixed, _)| fixed.shape.count.get() == 0)
 }
 
 /// Whether packets of this kind leave outside the budget: they keep members alive, or lives apart.
