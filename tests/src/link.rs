@@ -97,7 +97,9 @@ pub fn handle<const N: usize>(
         Body::Repair(packet) => map.on_repair(from, packet)?,
         Body::Report(packet) => map.on_report(from, packet)?,
         Body::HistoryAsk(packet) => map.on_history_ask(from, packet),
-        Body::HistoryAnswer(packet) => map.on_history_answer(from, packet)?,
+        Body::HistoryAnswer(packet) => {
+            map.on_history_answer(from, packet)?;
+        }
         Body::LifeNotice(packet) => map.on_life_notice(*packet),
     }
     Ok(None)

@@ -111,12 +111,13 @@ impl<const N: usize> Map<'_, N> {
         Some((self.envelope(Kind::HistoryAnswer, life), writer.len()))
     }
 
-    /// Takes older records: of our slot from a peer that we asked, or of the sender's own.
+    /// Takes older records: of our slot from a peer that we asked, or of the sender's own. Returns whether to ask on: there is
+    /// more, and this was not an answer that came before.
     ///
     /// # Errors
     /// When we did not ask, or a record is of another slot, or no record of the sender's may be taken
     /// ([`Reject::LacksBuried`]); nothing was changed.
-    pub fn on_history_answer(&mut self, from: Slot, packet: &HistoryAnswer<'_>) -> Result<(), Reject> {
+    pub fn on_history_answer(&mut self, from: Slot, packet: &HistoryAnswer<'_>) -> Result<bool, Reject> {
         let me = self.state.slot;
         let own = packet.fixed.flags.get() & HistoryAnswerFixed::OWN != 0;
         let subject = if own { from } else { me };
@@ -139,10 +140,14 @@ impl<const N: usize> Map<'_, N> {
             }
         }
         if own {
-            return Ok(());
+            return Ok(false);
         }
         let resume = packet.fixed.resume.get();
-        self.state.peers[from.index()].history_resume = resume;
+        let known = &mut self.state.peers[from.index()].history_resume;
+        let goes_on = resume > *known;
+        if goes_on || resume == 0 {
+            *known = resume;
+        }
         if resume == 0 {
             self.state.unmet.remove(from);
             self.tell_history(from);
@@ -153,7 +158,7 @@ impl<const N: usize> Map<'_, N> {
                 self.tell_history(other);
             }
         }
-        Ok(())
+        Ok(goes_on)
     }
 
     fn tell_history(&mut self, to: Slot) {

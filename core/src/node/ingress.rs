@@ -191,9 +191,8 @@ impl<const N: usize> Node<'_, N> {
             Body::Report(packet) => self.map.on_report(from, packet)?,
             Body::HistoryAsk(packet) => self.map.on_history_ask(from, packet),
             Body::HistoryAnswer(packet) => {
-                self.map.on_history_answer(from, packet)?;
-                if self.map.history_unmet().contains(from) {
-                    // There is more; a lost question is repeated at the next maintenance.
+                if self.map.on_history_answer(from, packet)? {
+                    // A lost question is repeated at the next maintenance.
                     self.asks.insert(from);
                 }
             }

@@ -292,7 +292,9 @@ impl<'a, const N: usize> Node<'a, N> {
         let record = self.config.shape.record_len();
         let room = (self.config.payload - crate::wire::PUSH_FIXED) / record;
         let others = self.map.live().without(self.config.slot);
-        let full = others.iter().next().is_some_and(|peer| self.map.push_backlog(peer) >= room);
+        // One that was never heard is pushed nothing, however long that is.
+        let pushed_to = others.iter().find(|peer| self.map.owes_push(*peer));
+        let full = pushed_to.is_some_and(|peer| self.map.push_backlog(peer) >= room);
         self.sync.on_write(self.now, full);
     }
 

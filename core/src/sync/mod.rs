@@ -76,18 +76,12 @@ struct Pull {
     deadline: Instant,
     /// Times that we asked in vain: nothing came, or nothing that brought us on.
     tries: u32,
-    /// Something of the answer brought us on.
-    progress: bool,
-    /// When we last asked; `None` once an answer has come.
+    /// When we last asked; `None` once something has come that brought us on.
     asked: Option<Instant>,
     /// The answer's last packet has come, perhaps ahead of others.
     last_seen: bool,
-}
-
-impl Pull {
-    fn ask(peer: Slot, now: Instant, tries: u32, patience: Duration) -> Self {
-        Self { peer, deadline: now + patience, tries, progress: false, asked: Some(now), last_seen: false }
-    }
+    /// Anything in this session has brought us on.
+    progress: bool,
 }
 
 /// What came of sessions.
@@ -130,6 +124,9 @@ pub(crate) struct Sync {
     next_pull: Instant,
     /// No earlier are those asked again, all at once, that a start waits for.
     next_round: Instant,
+    /// Who sent the last record that did not fit, until we have committed from it.
+    full_of: Option<Slot>,
+    /// The pause that followed.
     full_pause: Duration,
     next_exchange: Instant,
     interval: Duration,
@@ -155,6 +152,7 @@ impl Sync {
             behind: SlotSet::EMPTY,
             next_pull: Instant::ZERO,
             next_round: Instant::ZERO,
+            full_of: None,
             full_pause: config.pull_pause,
             next_exchange: first_exchange,
             interval: config.exchange,
@@ -213,63 +211,70 @@ impl Sync {
     pub(crate) fn on_delta(&mut self, now: Instant, from: Slot, outcome: &DeltaOutcome, starting: bool) {
         if outcome.refused {
             self.pull = None;
-            self.full_pause = self.full_pause.times(2).min(FULL_PAUSE_MAX);
-            self.next_pull = now + self.full_pause;
+            // Once for an answer, however many of its packets do not fit.
+            if !self.is_full(now) {
+                self.full_of = Some(from);
+                self.full_pause = self.full_pause.times(2).min(FULL_PAUSE_MAX);
+                self.next_pull = now + self.full_pause;
+            }
             return;
         }
         let session = self.pull.filter(|pull| pull.peer == from);
         if outcome.committed {
-            self.full_pause = self.config.pull_pause;
             self.behind.remove(from);
-            if session.is_some() {
+            if self.full_of == Some(from) {
+                self.full_of = None;
+                self.full_pause = self.config.pull_pause;
+            }
+            if let Some(session) = session {
                 self.pull = None;
                 self.stats.sessions_committed += 1;
                 self.next_pull = if starting { now } else { now + self.config.pull_pause };
+                if session.progress {
+                    self.next_round = now;
+                }
             }
-        } else if session.is_some() || self.pull.is_none() && !self.is_full(now) {
+        } else if outcome.progress && (session.is_some() || self.pull.is_none() && !self.is_full(now)) {
+            // What brings us no further was repeated, or came late: it shows nothing of the answer that we wait for.
             self.go_on(now, from, session, outcome);
         }
     }
 
-    /// A packet of a long delta came: more of the answer may follow, or it is time to ask on.
+    /// A packet of a long delta came that brought us on: more of the answer may follow, or it is time to ask on.
     fn go_on(&mut self, now: Instant, from: Slot, session: Option<Pull>, outcome: &DeltaOutcome) {
         let mut pull = session.unwrap_or_else(|| {
             // An exchange turned out to be long.
             self.stats.sessions += 1;
-            Pull { peer: from, deadline: now, tries: 0, progress: false, asked: None, last_seen: false }
+            Pull { peer: from, deadline: now, tries: 0, asked: None, last_seen: false, progress: true }
         });
-        if let Some(asked) = pull.asked.take() {
+        // Of a request that was repeated nobody knows which one this answers (Karn's algorithm).
+        if let Some(asked) = pull.asked.take().filter(|_| pull.tries == 0) {
             let sample = now.since(asked).0;
             self.round_trip = Duration((7 * self.round_trip.0 + sample) / 8);
         }
-        pull.progress |= outcome.progress;
-        pull.last_seen |= outcome.last;
-        let whole = pull.last_seen && !outcome.gap;
-        if whole {
-            // A peer that repeats itself is given up like one that is silent.
-            let tries = if pull.progress { 0 } else { pull.tries + 1 };
-            self.ask_on(now, from, tries);
+        pull = Pull { tries: 0, progress: true, last_seen: pull.last_seen || outcome.last, ..pull };
+        if pull.last_seen && !outcome.gap {
+            self.ask(now, pull);
         } else {
-            if pull.progress {
-                pull.tries = 0;
-            }
             // What has not come within two round trips was lost; until then it may only have been overtaken.
             let patience = self.round_trip.times(2).max(STRAGGLERS).min(self.config.retry);
-            pull.deadline = now + patience;
-            self.pull = Some(pull);
+            self.pull = Some(Pull { deadline: now + patience, ..pull });
         }
     }
 
-    /// Asks the peer of a session once more, or gives it up after so many tries in vain.
-    fn ask_on(&mut self, now: Instant, peer: Slot, tries: u32) {
+    /// Asks the peer of a session, or gives it up after so many tries in vain.
+    fn ask(&mut self, now: Instant, pull: Pull) {
+        let Pull { peer, tries, .. } = pull;
         if tries > TRIES {
             self.pull = None;
             self.behind.remove(peer);
+            self.next_pull = now + self.config.pull_pause;
             self.stats.peers_lost += 1;
             return;
         }
         self.versions.insert(peer);
-        self.pull = Some(Pull::ask(peer, now, tries, self.patience(tries)));
+        self.pull =
+            Some(Pull { deadline: now + self.patience(tries), asked: Some(now), last_seen: false, ..pull });
     }
 
     /// Something changes: exchanges are worth their bytes again.
@@ -292,7 +297,7 @@ impl Sync {
                 self.pull = None;
             } else if now >= pull.deadline {
                 self.stats.retries += u64::from(pull.tries < TRIES);
-                self.ask_on(now, pull.peer, pull.tries + 1);
+                self.ask(now, Pull { tries: pull.tries + 1, ..pull });
             }
         }
         if self.pull.is_none() && now >= self.next_pull {
@@ -313,7 +318,7 @@ impl Sync {
     /// Whether the table lately could not take a record (R3), so that it is not to be offered any for now: not at every turn,
     /// and not because of what else was in the same answer.
     fn is_full(&self, now: Instant) -> bool {
-        self.full_pause > self.config.pull_pause && now < self.next_pull
+        self.full_of.is_some() && now < self.next_pull
     }
 
     /// Returns how long the answer to a request is waited for that follows `tries` in vain. One in twenty is lost on a bad
@@ -334,7 +339,7 @@ impl Sync {
                 self.versions = self.versions.union(waiting.intersection(live));
                 self.next_round = now + self.config.pull_pause;
             }
-            self.next_pull = now + self.config.pull_pause;
+            self.next_pull = self.next_round;
             return;
         }
         self.behind = self.behind.intersection(live);
@@ -342,7 +347,9 @@ impl Sync {
             self.last_peer = peer;
             if lacks(peer) {
                 self.stats.sessions += 1;
-                return self.ask_on(now, peer, 0);
+                let pull =
+                    Pull { peer, deadline: now, tries: 0, asked: None, last_seen: false, progress: false };
+                return self.ask(now, pull);
             }
             // Another session has brought it meanwhile.
             self.behind.remove(peer);
@@ -390,7 +397,8 @@ impl Sync {
         Request {
             reply,
             force: ours || starting,
-            window: if ours || !starting { self.config.window } else { 1 },
+            // An answer asks for nothing; who starts finds out first who has more.
+            window: if ours || !starting && !reply { self.config.window } else { 1 },
         }
     }
 }
@@ -410,26 +418,52 @@ mod tests {
         sync.tick(now, &seen);
     }
 
-    /// Lets the peer answer each request at once with the same last packet; returns how often it was asked.
-    fn asked(outcome: &DeltaOutcome, most: usize) -> usize {
-        let (mut sync, now) = (Sync::new(SyncConfig::DEFAULT, ME, Instant::NEVER), Instant::from_millis(1));
-        sync.on_behind(now, PEER);
-        tick(&mut sync, now);
-        let answered = (0..most).take_while(|_| {
-            let asks = sync.versions().contains(PEER);
-            sync.take_version(PEER, false);
-            sync.on_delta(now, PEER, outcome, false);
-            asks
-        });
-        answered.count()
+    /// Lets the peer answer each request at once with the same last packet. Returns how often it was asked, and in what time.
+    fn asked(outcome: &DeltaOutcome, most: u32) -> (u32, Duration) {
+        let (mut sync, started) =
+            (Sync::new(SyncConfig::DEFAULT, ME, Instant::NEVER), Instant::from_millis(1));
+        sync.on_behind(started, PEER);
+        let (mut now, mut asked) = (started, 0);
+        while now < Instant::NEVER && asked < most {
+            tick(&mut sync, now);
+            if sync.versions().contains(PEER) {
+                sync.take_version(PEER, false);
+                asked += 1;
+                sync.on_delta(now, PEER, outcome, false);
+            } else {
+                // No exchange is due: only what this peer makes us do.
+                sync.next_exchange = Instant::NEVER;
+                now = sync.next_tick(false);
+            }
+        }
+        (asked, now.min(started + Duration::from_secs(100)).since(started))
     }
 
     #[test]
-    fn a_peer_that_repeats_itself_is_given_up() {
+    fn a_peer_that_repeats_itself_is_asked_at_leisure_and_given_up() {
         let last = DeltaOutcome { last: true, ..DeltaOutcome::default() };
-        assert_eq!(asked(&last, 1_000), 1 + TRIES as usize);
-        assert_eq!(asked(&DeltaOutcome { progress: true, ..last }, 1_000), 1_000, "a long delta");
-        assert_eq!(asked(&DeltaOutcome { committed: true, ..last }, 1_000), 1, "its end");
+        let (times, took) = asked(&last, 1_000);
+        assert_eq!((times, took), (1 + TRIES, Duration::from_secs(100)), "and then no more");
+        let (_, took) = asked(&last, 1 + TRIES);
+        assert!(took > Duration::from_millis(500), "{} ms", took.as_millis());
+        let long = asked(&DeltaOutcome { progress: true, ..last }, 1_000);
+        assert_eq!(long, (1_000, Duration::ZERO), "a long delta is asked for as fast as it comes");
+        assert_eq!(asked(&DeltaOutcome { committed: true, ..last }, 1_000).0, 1, "its end");
+    }
+
+    #[test]
+    fn a_packet_that_came_twice_makes_no_second_request() {
+        let mut sync = Sync::new(SyncConfig::DEFAULT, ME, Instant::NEVER);
+        let now = Instant::from_millis(1);
+        sync.on_behind(now, PEER);
+        tick(&mut sync, now);
+        sync.take_version(PEER, false);
+        let last = DeltaOutcome { last: true, progress: true, ..DeltaOutcome::default() };
+        sync.on_delta(now, PEER, &last, false);
+        assert!(sync.versions().contains(PEER), "it asks on");
+        sync.take_version(PEER, false);
+        sync.on_delta(now, PEER, &DeltaOutcome { progress: false, ..last }, false);
+        assert!(!sync.versions().contains(PEER), "once");
     }
 
     #[test]
@@ -447,6 +481,9 @@ mod tests {
             sync.on_delta(now, PEER, &rest, false);
             tick(&mut sync, now + Duration::from_millis(pause - 1));
             assert!(!sync.versions().contains(PEER), "in a pause of {pause} ms");
+            // A second peer's does not fit either, and another has nothing.
+            sync.on_delta(now, Slot::at(2), &refused, false);
+            sync.on_delta(now, Slot::at(3), &DeltaOutcome { committed: true, ..rest }, false);
             now = now + Duration::from_millis(pause);
         }
         sync.on_delta(now, PEER, &DeltaOutcome { committed: true, ..DeltaOutcome::default() }, false);

@@ -182,7 +182,9 @@ fn take(map: &mut Map<'_, SLOTS>, packet: &[u8]) -> Result<(), Reject> {
         Body::Repair(packet) => map.on_repair(from, &packet)?,
         Body::Report(packet) => map.on_report(from, &packet)?,
         Body::HistoryAsk(packet) => map.on_history_ask(from, &packet),
-        Body::HistoryAnswer(packet) => map.on_history_answer(from, &packet)?,
+        Body::HistoryAnswer(packet) => {
+            map.on_history_answer(from, &packet)?;
+        }
         Body::LifeNotice(notice) => map.on_life_notice(notice),
     }
     Ok(())

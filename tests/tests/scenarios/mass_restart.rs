@@ -90,7 +90,7 @@ fn one_at_a_time_under_writes() {
         join(&mut pop);
         let all = pop.running();
         let mut written = 0;
-        let mut write = |pop: &mut popmap_tests::cluster::Cluster<'_, 16>, but: Option<Slot>| {
+        let mut write = |pop: &mut Cluster<'_, 16>, but: Option<Slot>| {
             for slot in all.iter().filter(|&slot| Some(slot) != but) {
                 pop.put(slot, key(written % 200), &value(written)).expect("written");
                 written += 1;

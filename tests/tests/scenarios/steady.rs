@@ -1,7 +1,8 @@
 //! 64 nodes that all write steadily at 5 % loss: how often records cross the wire, and how soon they are everywhere.
 
 use popmap_core::time::Duration;
-use popmap_core::{Key, Phase, Shape, Slot};
+use popmap_core::wire::Kind;
+use popmap_core::{Key, Phase, Shape, Slot, SlotSet};
 use popmap_io::memory::Faults;
 use popmap_tests::cluster::{Cluster, Storage};
 
@@ -72,4 +73,26 @@ fn redundancy_propagation_and_idle() {
     assert!(idle < 4096.0, "idle {idle:.0} bytes/s");
     let stats = pop.stats();
     assert_eq!(stats.iter().map(|s| s.map.mends_unknown).sum::<u64>(), 0);
+}
+
+/// A slot that is held live and was never heard is pushed nothing. That its writes pile up is no reason to hurry the others'.
+#[test]
+fn writes_wait_for_company_though_one_was_never_heard() {
+    let (silent, writer, reader) = (Slot::at(0), Slot::at(1), Slot::at(2));
+    let mut storage = Storage::new::<64>(3, CAPACITY, SHAPE);
+    let mut pop = Cluster::<64>::new(&mut storage, 3, CAPACITY, SHAPE, 1, Faults::default(), |_| {});
+    pop.kill(silent);
+    pop.set_live(SlotSet::first(3));
+    pop.start_up(Duration::from_secs(6));
+    pop.watch();
+    for n in 0..500 {
+        pop.put(writer, key(1, n), &[1; 24]).unwrap();
+        pop.run(Duration::from_millis(1));
+    }
+    let sent = pop.take_sent();
+    let pushes = sent.iter().filter(|sent| sent.to == reader && sent.packet[1] == Kind::Push as u8).count();
+    println!("{pushes} pushes carried 500 writes in 500 ms");
+    // One each 10 ms.
+    assert!((40..=60).contains(&pushes));
+    assert!(sent.iter().all(|sent| sent.to != silent || sent.packet[1] != Kind::Push as u8));
 }
