@@ -25,6 +25,7 @@ impl<const N: usize> Map<'_, N> {
     /// # Errors
     /// Why not. [`Reject::OldLife`], [`Reject::SlotConflict`] and [`Reject::Forgotten`] are worth telling the sender by a life
     /// notice, the last unless this life itself is over.
+    #[inline]
     pub fn admit(&mut self, packet: &Envelope) -> Result<(), Reject> {
         let state = &mut self.state;
         if packet.slot == state.slot {
@@ -73,7 +74,13 @@ impl<const N: usize> Map<'_, N> {
         Ok(())
     }
 
+    #[inline]
     fn note_life(&mut self, slot: Slot, life: Life) -> Result<(), Reject> {
+        if life == self.state.peers[slot.index()].life { Ok(()) } else { self.note_news(slot, life) }
+    }
+
+    #[cold]
+    fn note_news(&mut self, slot: Slot, life: Life) -> Result<(), Reject> {
         let counter = self.state.version.get(self.state.slot);
         let known = &mut self.state.peers[slot.index()].life;
         if life.id == known.id {

@@ -110,11 +110,13 @@ impl Peer {
 
 impl Session {
     /// Whether we account for every record in the stretch `(from, to]`.
+    #[inline]
     pub fn has_walked(&self, (from, to): (u64, u64)) -> bool {
         self.low <= from && self.cursor.is_some_and(|cursor| to <= cursor)
     }
 
     /// Takes account of a packet with all records of a stretch.
+    #[inline]
     pub fn advance(&mut self, stretch: Stretch) -> Advance {
         let Stretch { origin, from, to, head } = stretch;
         let (low, mut reached) = match self.cursor {

@@ -163,7 +163,10 @@ impl<'p> Records<'p> {
         // Of one length the compiler knows strides and bounds.
         if self.record_len == RECORD_DEFAULT && used == 0 {
             let (records, _) = self.bytes.as_chunks::<RECORD_DEFAULT>();
-            records.iter().all(|record| RecordRef::new(record).is_valid(0, slots))
+            let is_valid = |record: &[u8; RECORD_DEFAULT]| RecordRef::new(record).is_valid(0, slots);
+            let (fours, rest) = records.as_chunks::<4>();
+            fours.iter().all(|[a, b, c, d]| is_valid(a) && is_valid(b) && is_valid(c) && is_valid(d))
+                && rest.iter().all(is_valid)
         } else {
             self.iter().all(|record| record.is_valid(used, slots))
         }
