@@ -72,14 +72,15 @@ impl<const N: usize> Node<'_, N> {
             let other = Some(known);
             self.tell(Notice { to: from, to_life: envelope.life.id, slot: envelope.slot, other });
         }
-        if let (Some(sealed), Some(auth)) = (sealed, &mut self.auth)
-            && self.map.life_of(envelope.slot).id == envelope.life.id
-        {
-            auth.prove(sealed);
+        // A server that starts takes word of its own slot from a life that is over, too: that tells nothing of its sender.
+        if self.map.life_of(envelope.slot).id == envelope.life.id {
+            if let (Some(sealed), Some(auth)) = (sealed, &mut self.auth) {
+                auth.prove(sealed);
+            }
+            // Where a packet came from is a hint: the best there is until the members tell.
+            self.addresses[envelope.slot.index()] = from;
+            self.hear_member(envelope, from);
         }
-        // Where a packet came from is a hint: the best there is until the members tell.
-        self.addresses[envelope.slot.index()] = from;
-        self.hear_member(envelope, from);
         let outcome = self.dispatch(envelope, body);
         if outcome.is_ok() {
             self.learn_members(envelope.slot, members);
