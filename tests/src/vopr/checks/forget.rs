@@ -35,9 +35,10 @@ impl<const N: usize> Checks<N> {
         }
     }
 
-    /// Returns the greatest tombstone that was collected, is above what a server shows, and which it has to know of.
-    pub(super) fn deleted(&self, replica: &Replica<N>, shown: WriteId) -> Option<WriteId> {
-        if shown == 0 {
+    /// Returns the greatest tombstone that was collected, is above what a server shows, and which it has to know of. One in whose
+    /// slot there is a greater life is told nothing any more (R4.5), and nobody takes anything from it.
+    pub(super) fn deleted(&self, server: usize, replica: &Replica<N>, shown: WriteId) -> Option<WriteId> {
+        if shown == 0 || self.slots.is_outlived(server) {
             return None;
         }
         let write = self.history.write(shown);
@@ -66,7 +67,7 @@ impl<const N: usize> Checks<N> {
             let known: Vec<_> = self.history.between(slot, before.get(slot), after.get(slot)).collect();
             for id in known {
                 let key = self.history.write(id).key;
-                let Some(deleted) = self.deleted(replica, replica.shown(key)) else { continue };
+                let Some(deleted) = self.deleted(server, replica, replica.shown(key)) else { continue };
                 if self.history.write(replica.shown(key)).blind {
                     self.history.waive(deleted);
                 }

@@ -200,10 +200,10 @@ impl<const N: usize> Checks<N> {
                 return Err(Violation::at(rule, server, text).key(key));
             }
         }
-        if let Some(deleted) = self.deleted(replica, id).filter(|_| write.blind) {
+        if let Some(deleted) = self.deleted(server, replica, id).filter(|_| write.blind) {
             self.history.waive(deleted);
         }
-        let deleted = self.deleted(replica, id);
+        let deleted = self.deleted(server, replica, id);
         if let Some(deleted) = deleted.filter(|&id| !self.history.is_waived(key, self.history.rank(id))) {
             let (new, old) = (self.history.show(id), self.history.show(deleted));
             let text = format!("server {server} shows {new} though it was collected: {old}");
@@ -311,7 +311,7 @@ impl<const N: usize> Checks<N> {
         let less = |(other, replica): (usize, &Option<Replica<N>>)| {
             let replica = replica.as_ref().filter(|_| other != server)?;
             let shown = replica.shown(key);
-            self.deleted(replica, shown).map(|_| (other, shown))
+            self.deleted(other, replica, shown).map(|_| (other, shown))
         };
         let less: Vec<_> = self.replicas.iter().enumerate().filter_map(less).collect();
         if less.iter().any(|&(_, shown)| self.history.write(shown).blind) {
