@@ -242,11 +242,8 @@ impl Sync {
 
     /// A packet of a long delta came that brought us on: more of the answer may follow, or it is time to ask on.
     fn go_on(&mut self, now: Instant, from: Slot, session: Option<Pull>, outcome: &DeltaOutcome) {
-        let mut pull = session.unwrap_or_else(|| {
-            // An exchange turned out to be long.
-            self.stats.sessions += 1;
-            Pull { peer: from, deadline: now, tries: 0, asked: None, last_seen: false, progress: true }
-        });
+        // Without a session an exchange turned out to be long.
+        let mut pull = session.unwrap_or_else(|| self.begin(now, from));
         // Of a request that was repeated nobody knows which one this answers (Karn's algorithm).
         if let Some(asked) = pull.asked.take().filter(|_| pull.tries == 0) {
             let sample = now.since(asked).0;
@@ -260,6 +257,12 @@ impl Sync {
             let patience = self.round_trip.times(2).max(STRAGGLERS).min(self.config.retry);
             self.pull = Some(Pull { deadline: now + patience, ..pull });
         }
+    }
+
+    /// A session that has not asked yet.
+    fn begin(&mut self, now: Instant, peer: Slot) -> Pull {
+        self.stats.sessions += 1;
+        Pull { peer, deadline: now, tries: 0, asked: None, last_seen: false, progress: false }
     }
 
     /// Asks the peer of a session, or gives it up after so many tries in vain.
@@ -346,9 +349,7 @@ impl Sync {
         while let Some(peer) = self.behind.next_after(self.last_peer) {
             self.last_peer = peer;
             if lacks(peer) {
-                self.stats.sessions += 1;
-                let pull =
-                    Pull { peer, deadline: now, tries: 0, asked: None, last_seen: false, progress: false };
+                let pull = self.begin(now, peer);
                 return self.ask(now, pull);
             }
             // Another session has brought it meanwhile.

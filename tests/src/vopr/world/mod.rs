@@ -318,11 +318,9 @@ impl<'a, const N: usize> World<'a, N> {
 /// Whether this is a delta without a record, as far as can be seen.
 fn is_empty_delta(packet: &[u8]) -> bool {
     let Some((header, body)) = packet.split_at_checked(HEADER) else { return false };
-    let is_plain = Header::ref_from_bytes(header).is_ok_and(|header| header.key_id == 0);
-    let fixed = DeltaFixed::ref_from_prefix(body);
-    is_plain
-        && packet.get(1) == Some(&(Kind::Delta as u8))
-        && fixed.is_ok_and(|(fixed, _)| fixed.shape.count.get() == 0)
+    let is_plain_delta = |header: &Header| header.key_id == 0 && header.kind == Kind::Delta as u8;
+    Header::ref_from_bytes(header).is_ok_and(is_plain_delta)
+        && DeltaFixed::ref_from_prefix(body).is_ok_and(|(fixed, _)| fixed.shape.count.get() == 0)
 }
 
 /// Whether packets of this kind leave outside the budget: they keep members alive, or lives apart.
