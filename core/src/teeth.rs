@@ -63,6 +63,8 @@ teeth! {
     CursorKept,
     /// R4.5: the lesser of two lives in a slot goes on writing.
     NotFenced,
+    /// R4.5: it goes on serving.
+    FencedServes,
     /// R5: the cursor is moved past a gap.
     CursorPastGap,
     /// R5: the sender's version is adopted with every packet.

@@ -52,7 +52,7 @@ impl<const N: usize> Map<'_, N> {
     /// A packet heard at least [`QUARANTINE`] after the observation was sent after it, so hearing every slot that late,
     /// in the life observed, is both halves of condition (2).
     pub(super) fn may_collect(&mut self) -> bool {
-        if self.state.phase == super::Phase::Forgotten {
+        if self.is_over() {
             return false;
         }
         let Some(since) = self.state.collection.since else {

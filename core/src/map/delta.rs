@@ -1,9 +1,9 @@
 //! Versions and deltas: the walk along the change log, and the commit (rules R5 and R6).
 
+use super::Map;
 use super::log::Piece;
 use super::peer::{Origin, Serve, Session, Stretch};
 use super::table::writer as writer_of;
-use super::{Map, Phase};
 use crate::clock::VersionVector;
 use crate::id::{Slot, SlotSet};
 use crate::limits::WALK_MAX;
@@ -97,10 +97,11 @@ impl<const N: usize> Map<'_, N> {
             self.state.peers[from.index()].knows_forgotten = forgotten.covers_all(self.forgotten());
             self.try_start();
         }
-        if self.state.phase == Phase::Forgotten {
+        self.note_version(from, &theirs, packet.fixed.floor.get());
+        if self.is_over() {
+            // That is what it told.
             return VersionOutcome::default();
         }
-        self.note_version(from, &theirs, packet.fixed.floor.get());
 
         let flags = packet.fixed.flags.get();
         let has_seen = flags & VersionFixed::UNSEEN == 0;
@@ -314,7 +315,7 @@ impl<const N: usize> Map<'_, N> {
         theirs.clone().for_each(|(slot, counter)| known.raise(slot, counter));
         if let Some(buried) = &buried {
             self.learn_buried(buried);
-            if self.state.phase == Phase::Forgotten {
+            if self.is_over() {
                 // That is what it brought.
                 return Ok(DeltaOutcome::default());
             }

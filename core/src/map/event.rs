@@ -19,8 +19,9 @@ pub enum Event {
         /// The generation now in force.
         generation: u32,
     },
-    /// Another server with a greater life has our slot: this one no longer writes (R4.5). If that is its own past, because
-    /// the generation was lost, the way back is a new life, with a generation above this one.
+    /// Another server with a greater life has our slot, and this life is over (R4.5): nothing is written, merged or served any
+    /// more. If that is its own past, because the generation was lost, the way back is a new life, with a generation above
+    /// this one and empty storage.
     Fenced {
         /// The other's life; [`Life::NONE`] when only its writes were seen.
         by: Life,

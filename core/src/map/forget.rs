@@ -11,10 +11,8 @@
 
 use core::fmt;
 
-use super::collect::Collection;
 use super::event::Event;
 use super::lives::is_beyond_belief;
-use super::repair::Repairs;
 use super::{Map, Phase, State};
 use crate::clock::{VersionVector, generation_of};
 use crate::id::{Life, Slot, SlotSet};
@@ -34,8 +32,8 @@ pub enum ForgetError {
     /// No server was ever heard in it, and none of its writes is known: there is no life to forget. A slot that is to have
     /// no server is taken out of the configured ones ([`Map::set_configured`]).
     Unknown(Slot),
-    /// This life has been forgotten itself: it has no say. Start anew.
-    Forgotten,
+    /// This life is over itself, fenced or forgotten: it has no say. Start anew.
+    Over,
 }
 
 impl fmt::Display for ForgetError {
@@ -47,7 +45,7 @@ impl fmt::Display for ForgetError {
             Self::Unknown(slot) => {
                 write!(f, "slot: no life of {slot} is known; take it out of the configured slots instead")
             }
-            Self::Forgotten => f.write_str("this life has been forgotten itself: start anew"),
+            Self::Over => f.write_str("this life is over itself: start anew"),
         }
     }
 }
@@ -113,8 +111,8 @@ impl<const N: usize> Map<'_, N> {
         if !state.configured.contains(slot) {
             return Err(ForgetError::NotConfigured(slot));
         }
-        if state.phase == Phase::Forgotten {
-            return Err(ForgetError::Forgotten);
+        if state.phase.is_over() {
+            return Err(ForgetError::Over);
         }
         if self.forgotten_slots().contains(slot) {
             return Ok(generation_of(state.forgets.lives.get(slot)));
@@ -208,7 +206,7 @@ impl<const N: usize> Map<'_, N> {
     /// Our own slot was forgotten up to `generation`.
     pub(super) fn own_life_forgotten(&mut self, generation: u32) {
         let State { phase, life, .. } = self.state;
-        if life.generation > generation || phase == Phase::Forgotten {
+        if life.generation > generation || phase.is_over() {
             return;
         }
         if phase == Phase::Starting && self.broken(Tooth::ForgottenStartStays) {
@@ -218,7 +216,7 @@ impl<const N: usize> Map<'_, N> {
             // A start that had lost its generation: the next one's is to be above (R4.1).
             self.raise_generation(generation);
         }
-        self.end_life();
+        self.end_forgotten();
     }
 
     /// Takes note of what left while a forgotten slot was not asked, before anything of the same packet is used.
@@ -236,7 +234,7 @@ impl<const N: usize> Map<'_, N> {
         self.state.forgets.buried.join(theirs);
         self.state.forgets.any_buried = true;
         if !doubtful.is_empty() && !self.broken(Tooth::BuriedLate) {
-            self.end_life();
+            self.end_forgotten();
         }
     }
 
@@ -337,21 +335,15 @@ impl<const N: usize> Map<'_, N> {
         !forgets.any_buried || self.peer_versions[to.index()].covers_all(&forgets.buried)
     }
 
-    /// Stops writing, merging and serving: the PoP has forgotten this life, or what it holds came from one.
-    fn end_life(&mut self) {
-        let state = &mut self.state;
-        state.phase = Phase::Forgotten;
-        state.serving = SlotSet::EMPTY;
-        state.telling = SlotSet::EMPTY;
-        state.repairs = Repairs::default();
-        state.collection = Collection::default();
-        state.peers.iter_mut().for_each(|peer| peer.serve = None);
-        self.events.push(Event::Forgotten { generation: state.life.generation });
+    /// Ends this life: the PoP has forgotten it, or what it holds came from one.
+    fn end_forgotten(&mut self) {
+        let generation = self.state.life.generation;
+        self.end_life(Phase::Forgotten, Event::Forgotten { generation });
     }
 
     /// Returns a writer on `frame`; none once this life is over.
     pub(super) fn writer<'f>(&self, frame: &'f mut [u8]) -> Option<Writer<'f>> {
-        if self.state.phase == Phase::Forgotten { None } else { Writer::new(frame) }
+        if self.is_over() { None } else { Writer::new(frame) }
     }
 
     /// Fills `frame` with word that the life of `slot` with the id `to_life` was forgotten. Returns its header and length,

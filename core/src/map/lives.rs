@@ -1,8 +1,10 @@
 //! Rule R4: who may speak, for which life, and when this one may write.
 
+use super::collect::Collection;
 use super::event::Event;
 use super::forget::last_counter;
 use super::peer::Peer;
+use super::repair::Repairs;
 use super::{Map, Phase};
 use crate::clock::{VersionVector, generation_of};
 use crate::id::{Life, Slot, SlotSet};
@@ -24,7 +26,7 @@ impl<const N: usize> Map<'_, N> {
     ///
     /// # Errors
     /// Why not. [`Reject::OldLife`], [`Reject::SlotConflict`] and [`Reject::Forgotten`] are worth telling the sender by a life
-    /// notice, the last unless this life itself is over.
+    /// notice.
     #[inline]
     pub fn admit(&mut self, packet: &Envelope) -> Result<(), Reject> {
         let state = &mut self.state;
@@ -39,7 +41,10 @@ impl<const N: usize> Map<'_, N> {
             return Err(Reject::Unconfigured);
         }
         let forgotten = self.is_forgotten(packet.slot, packet.life) && !self.broken(Tooth::ForgottenTaken);
-        if forgotten || self.state.phase == Phase::Forgotten {
+        if self.is_over() {
+            return Err(Reject::Over);
+        }
+        if forgotten {
             return Err(Reject::Forgotten);
         }
         let bound = !self.broken(Tooth::AnyLife);
@@ -221,9 +226,8 @@ impl<const N: usize> Map<'_, N> {
             _ if other < ours && !same_generation => {}
             Phase::Active { .. } if other > ours && self.broken(Tooth::NotFenced) => {}
             Phase::Active { .. } if other > ours => {
-                self.state.phase = Phase::Fenced;
                 self.state.conflicted.insert(self.state.slot);
-                self.events.push(Event::Fenced { by: other });
+                self.fence(other);
             }
             phase => {
                 let generation = other.generation.max(ours.generation).checked_add(1);
@@ -231,8 +235,7 @@ impl<const N: usize> Map<'_, N> {
                 let may_raise = self.state.raised_on_notice < most;
                 let (Some(generation), true) = (generation, may_raise) else {
                     if other > ours {
-                        self.state.phase = Phase::Fenced;
-                        self.events.push(Event::Fenced { by: other });
+                        self.fence(other);
                     }
                     return;
                 };
@@ -276,11 +279,34 @@ impl<const N: usize> Map<'_, N> {
                 state.raised_on_evidence = true;
                 self.raise_and_redot(generation);
             }
-            _ => {
-                state.phase = Phase::Fenced;
-                self.events.push(Event::Fenced { by: Life::NONE });
-            }
+            _ => self.fence(Life::NONE),
         }
+    }
+
+    /// Ends this life: another server, with life `by` or [`Life::NONE`] where only its writes were seen, has our slot.
+    ///
+    /// It does not serve either: the others talk to the greater life, so this one no longer hears of deletes, nor does anybody
+    /// wait for it with a tombstone. A start would take from it what was deleted since.
+    fn fence(&mut self, by: Life) {
+        self.end_life(Phase::Fenced, Event::Fenced { by });
+    }
+
+    /// Whether this life is over ([`Phase::is_over`]).
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.phase.is_over() && !(self.state.phase == Phase::Fenced && self.broken(Tooth::FencedServes))
+    }
+
+    /// Stops writing, merging and serving.
+    pub(super) fn end_life(&mut self, phase: Phase, event: Event) {
+        let state = &mut self.state;
+        state.phase = phase;
+        state.serving = SlotSet::EMPTY;
+        state.telling = SlotSet::EMPTY;
+        state.repairs = Repairs::default();
+        state.collection = Collection::default();
+        state.peers.iter_mut().for_each(|peer| peer.serve = None);
+        self.events.push(event);
     }
 
     pub(super) fn raise_generation(&mut self, generation: u32) {
@@ -348,9 +374,7 @@ impl<const N: usize> Map<'_, N> {
             && !self.broken(Tooth::GenerationNotRaised)
         {
             let Some(generation) = generation_of(state.own_seen).checked_add(1) else {
-                self.state.phase = Phase::Fenced;
-                self.events.push(Event::Fenced { by: Life::NONE });
-                return;
+                return self.fence(Life::NONE);
             };
             self.raise_generation(generation);
         }

@@ -76,11 +76,18 @@ pub enum Phase {
         /// The start deadline passed before every live peer was met.
         expired: bool,
     },
-    /// Another server has our slot; this one keeps merging and serving but writes no more.
+    /// Another server has our slot (R4.5): this life is over.
     Fenced,
-    /// The PoP has forgotten this life, or what it holds came from one that it has forgotten: it neither writes, merges nor
-    /// serves (R2). Reads go on, of what it holds. Its table is to be discarded and a new life started.
+    /// The PoP has forgotten this life, or what it holds came from one that it has forgotten (R2): it is over.
     Forgotten,
+}
+
+impl Phase {
+    /// Whether this life is over: it neither writes, merges nor serves. Reads go on, of what it holds; its table is to be
+    /// discarded and a new life started.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Fenced | Self::Forgotten)
+    }
 }
 
 /// One replica of the map.

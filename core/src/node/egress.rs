@@ -65,8 +65,11 @@ impl Default for Turn {
     }
 }
 
-/// Returns what is due next, without the budget.
+/// Returns what is due next, without the budget. Nothing is, once this life is over.
 pub(super) fn due<const N: usize>(node: &Node<'_, N>) -> Option<Due> {
+    if node.map.is_over() {
+        return None;
+    }
     let (done, turn) = Work::ALL.split_at(node.turn.work);
     turn.iter().chain(done).find_map(|&work| Some(Due { work, slot: due_of(node, work)? }))
 }

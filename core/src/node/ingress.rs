@@ -59,7 +59,7 @@ impl<const N: usize> Node<'_, N> {
             let concerns = !met || envelope.life.generation <= ours.generation;
             match reason {
                 Reject::OldLife | Reject::SlotConflict if tells && concerns => self.notice(from, envelope),
-                Reject::Forgotten if tells && self.map.phase() != Phase::Forgotten => {
+                Reject::Forgotten if tells => {
                     let Envelope { slot, life, .. } = *envelope;
                     self.tell(Notice { to: from, to_life: life.id, slot, other: None });
                 }

@@ -234,7 +234,7 @@ impl<const N: usize> Node<'_, N> {
 
     pub(super) fn tick_members(&mut self) {
         let now = self.now;
-        if matches!(self.map.phase(), Phase::Fenced | Phase::Forgotten) {
+        if self.map.phase().is_over() {
             // Who may not write must not own keys; whoever has the slot rightly has a greater life.
             self.say_goodbye();
         }

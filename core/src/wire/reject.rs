@@ -82,8 +82,10 @@ rejects! {
     OtherLife = "other_life", "computed for another life than ours";
     /// Must name the receiver's life and does not (rule R4.4).
     NoLife = "no_life", "must name the life that it was computed for, and does not";
-    /// The sender's life was forgotten, or ours was (rule R2).
-    Forgotten = "forgotten", "the sender's life was forgotten, or ours was";
+    /// Our own life is over: fenced (rule R4.5) or forgotten (rule R2).
+    Over = "over", "our own life is over: fenced or forgotten";
+    /// The sender's life was forgotten (rule R2).
+    Forgotten = "forgotten", "the sender's life was forgotten";
     /// Records of a server whose version does not cover tombstones that have left: they may be older (rule R2).
     LacksBuried = "lacks_buried", "the sender may lack tombstones that have left, so its records may be older";
     /// An answer to a question that was not asked, or not of this peer, or too long ago.

@@ -2,7 +2,7 @@
 
 use popmap_core::map::Request;
 use popmap_core::wire::{Envelope, Reject};
-use popmap_core::{Map, Phase, Slot};
+use popmap_core::{Map, Slot};
 
 use super::action::Label;
 use super::packet::{FRAME_MAX, deliver, seal, write_notice};
@@ -75,7 +75,7 @@ pub fn pull<'s, const N: usize>(
             // The server lives anew and has not spoken yet.
             Some(Reject::OtherLife) => return Ok(()),
             // Servers that have forgotten each other do not even listen to that; others tell them.
-            Some(Reject::Forgotten) if !raised => return Ok(()),
+            Some(Reject::Forgotten | Reject::Over) if !raised => return Ok(()),
             _ if maps.map(to.into()).is_forgotten(server, maps.map(from.into()).life()) => return Ok(()),
             _ => {}
         }
@@ -116,5 +116,5 @@ pub fn pull<'s, const N: usize>(
 }
 
 fn is_over<'s, const N: usize>(maps: &impl Replicas<'s, N>, at: u8) -> bool {
-    maps.map(at.into()).phase() == Phase::Forgotten
+    maps.map(at.into()).phase().is_over()
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use popmap_core::wire::{self, Body, Envelope, Reject, VersionFixed, flag};
-use popmap_core::{Life, Map, Phase, Shape, Slot};
+use popmap_core::{Life, Map, Shape, Slot};
 
 use super::action::Label;
 use super::hash::Hash128;
@@ -69,8 +69,7 @@ pub fn deliver<const N: usize>(map: &mut Map<'_, N>, bytes: &[u8]) -> Result<Del
         return violated!("{me} took a packet of {from} in {sender:?}, which it knows to be forgotten");
     }
     let rejected = result.err();
-    let over = map.phase() == Phase::Forgotten;
-    let notice = matches!(rejected, Some(Reject::OldLife | Reject::Forgotten)) && !over;
+    let notice = matches!(rejected, Some(Reject::OldLife | Reject::Forgotten));
     Ok(Delivered { rejected, sender, notice })
 }
 

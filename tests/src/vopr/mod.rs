@@ -34,7 +34,8 @@
 //! - **Dots.** A record is a write of the history, or a new write of the server that shows it; no two writes have one dot,
 //!   unless the first is lost.
 //! - **Lives.** Versions and generations never fall within a life; HELD covers the version and the table; nobody begins to
-//!   write before all are met or the deadline is over (R4.2); a fenced server writes nothing and stays fenced (R4.5).
+//!   write before all are met or the deadline is over (R4.2); whose life is over writes nothing, sends no data and stays so
+//!   (R4.5, R2).
 //! - **Mends.** Whatever repair or the exchange of older records brings where the version covers it must be waived, see
 //!   below; so must what is reported as claimed and absent.
 //! - **Budget.** With every packet that leaves: data sent by a server in any span fits the stated budget (`budget`).

@@ -39,7 +39,7 @@
 
 use popmap_core::limits::QUARANTINE;
 use popmap_core::time::{Duration, Instant};
-use popmap_core::{Phase, Slot, SlotSet, SwimConfig, SyncConfig};
+use popmap_core::{Slot, SlotSet, SwimConfig, SyncConfig};
 
 use super::plan::{Generation, Plan};
 use super::violation::{Rule, Violation};
@@ -206,7 +206,7 @@ impl<const N: usize> World<'_, N> {
         let room = self.plan.room();
         let servers = self.plan.servers;
         let has_ended = |world: &Self, end: usize| {
-            world.servers[end].node.as_ref().is_some_and(|node| is_over(node.map().phase()))
+            world.servers[end].node.as_ref().is_some_and(|node| node.map().phase().is_over())
         };
         if (0..servers).any(|end| has_ended(self, end)) || self.plan.is_conflicting() {
             self.run(self.now() + self.plan.packet_life, ASK, |_| Ok(false))?;
@@ -261,7 +261,7 @@ impl<const N: usize> World<'_, N> {
 
     /// Whether a life is over, so that its operator has to start another.
     fn is_any_over(&self) -> bool {
-        self.running().any(|(_, node)| is_over(node.map().phase()))
+        self.running().any(|(_, node)| node.map().phase().is_over())
     }
 
     /// The servers that there are in the end, by their ends.
@@ -373,11 +373,6 @@ impl<const N: usize> World<'_, N> {
         });
         lines.take(8).collect()
     }
-}
-
-/// Whether a life is over: its operator has to start another.
-fn is_over(phase: Phase) -> bool {
-    matches!(phase, Phase::Fenced | Phase::Forgotten)
 }
 
 /// When the faults begin and when they end, from the start of a run.

@@ -23,8 +23,8 @@ pub enum Rule {
     Generation,
     /// A server began to write before rule R4.2 allows it.
     Start,
-    /// A fenced server wrote, or was no longer fenced.
-    Fenced,
+    /// A server whose life is over, fenced or forgotten, wrote, sent data, or went on.
+    Over,
     /// More data than the budget allows left a server.
     Budget,
     /// A server told another over and over that it has nothing for it.

@@ -209,6 +209,7 @@ const ROWS: [Row; Reject::ALL.len()] = [
     },
     Row { reason: Reject::OtherLife, packets: || vec![with(push(0, &[]), 32, &0xdead_u64.to_le_bytes())] },
     Row { reason: Reject::NoLife, packets: || vec![with(push(0, &[]), 32, &[0; 8])] },
+    Row { reason: Reject::Over, packets: || vec![version(), push(0, &[])] },
     Row { reason: Reject::Forgotten, packets: || vec![from(GONE, THEIRS)] },
     // Of a server that was never heard to have had what is buried.
     Row {
@@ -289,7 +290,13 @@ fn every_reason_raises_its_counter_and_moves_nothing() {
             let what = format!("{reason:?}, packet {number}");
             let keyed = is_keyed(*reason);
             let mut node = node(&mut storage, keyed);
-            let over = *reason == Reject::OverBudget;
+            let (over, ended) = (*reason == Reject::OverBudget, *reason == Reject::Over);
+            if ended {
+                let greater = Life { generation: OURS.generation + 1, ..THEIRS };
+                assert_eq!(node.handle_packet(NOW, FROM, &from(ME, greater)), Err(Reject::SlotConflict));
+                assert_eq!(node.map().phase(), Phase::Fenced);
+                rest(&mut node);
+            }
             if over {
                 // More than twice its budget would let it send.
                 for count in COUNT + 1.. {
@@ -316,6 +323,9 @@ fn every_reason_raises_its_counter_and_moves_nothing() {
                 _ => &[],
             };
             assert_eq!(rest(&mut node), told, "{what}");
+            if ended {
+                continue;
+            }
             // The next packet is none the worse for it.
             let next = match (keyed, over) {
                 (_, true) => sealed(version(), COUNT + 9_001),

@@ -326,7 +326,7 @@ fn whom_nobody_can_forget() {
     assert_eq!(forget(&mut pop, me, AWAY), Ok(1));
     let over = |pop: &Pop<'_>| pop.node(AWAY).map().phase() == Phase::Forgotten;
     pop.run_until(SPREAD, over).expect("it was alive after all, and is told");
-    assert_eq!(forget(&mut pop, AWAY, me), Err(ForgetError::Forgotten));
+    assert_eq!(forget(&mut pop, AWAY, me), Err(ForgetError::Over));
 }
 
 /// With membership: the dead one is forgotten, comes back, is refused and told, leaves, and its next life is a member again.

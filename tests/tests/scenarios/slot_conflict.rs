@@ -1,10 +1,11 @@
 //! Two servers are configured in one slot: the lesser life is fenced, the greater goes on with dots of its own, and the
 //! others become equal (R4.5).
 
+use popmap_core::limits::QUARANTINE;
 use popmap_core::time::Duration;
 use popmap_core::{Event, Phase, PutError, Slot, SlotSet};
-use popmap_io::memory::Faults;
-use popmap_tests::cluster::{Cluster, Storage};
+use popmap_io::memory::{Faults, Network};
+use popmap_tests::cluster::{Cluster, Restart, Storage};
 use popmap_tests::scenario::{SHAPE, assert_same_records, key, mends, total, value};
 
 const SERVERS: usize = 4;
@@ -167,4 +168,45 @@ fn a_second_server_with_a_greater_generation() {
     assert!(pop.are_equal(rest));
     assert_eq!(assert_same_records(&pop, rest, (0..KEYS).map(key)) as u64, KEYS);
     assert_eq!(total(&pop, mends), 0);
+}
+
+/// A start meets the fenced server before anybody else, alone with it: that one still has what was deleted since, and nobody
+/// waits for it with a tombstone.
+#[test]
+pub(crate) fn a_start_takes_nothing_from_a_fenced_server() {
+    for seed in 0..8 {
+        let mut storage = Storage::new::<8>(SERVERS + 2, 300, SHAPE);
+        let mut pop = Pop::new(&mut storage, SERVERS, 300, SHAPE, seed, Faults::default(), |_| {});
+        let all = pop.running();
+        pop.start_up(Duration::from_secs(6));
+        (0..KEYS).for_each(|n| pop.put(Slot::at(0), key(n), &value(n)).unwrap());
+        pop.settle(Duration::from_secs(5));
+        let beside = pop.start_beside(SHARED, 7);
+        pop.start_up(Duration::from_secs(6));
+        pop.run_until(Duration::from_secs(5), |pop| is_fenced(pop, SHARED)).expect("the lesser is fenced");
+        assert_eq!(outcome(&mut pop, beside), (beside, SHARED));
+
+        let rest = all.with(beside).without(SHARED);
+        (0..KEYS / 2).for_each(|n| pop.remove(Slot::at(0), key(n)).unwrap());
+        let left = |pop: &Pop<'_>| rest.iter().map(|slot| pop.node(slot).map().tombstones()).sum::<usize>();
+        pop.run_until(QUARANTINE.times(4), |pop| left(pop) == 0).expect("nobody waits for the fenced one");
+        assert!(pop.get(SHARED, key(0)).is_some(), "it heard of no delete");
+
+        let fresh = Slot::at(3);
+        pop.kill(fresh);
+        pop.restart(fresh, Restart::GenerationKept);
+        let others = rest.without(fresh);
+        others.iter().for_each(|other| pop.network.cut(other, fresh));
+        pop.run(Duration::from_secs(1));
+        pop.network.heal();
+        pop.node_mut(fresh).set_address(SHARED, Network::address(beside));
+        let came_back = |pop: &Pop<'_>| (0..KEYS / 2).any(|n| pop.get(fresh, key(n)).is_some());
+        assert!(!came_back(&pop), "seed {seed}: taken from the fenced server");
+        let back = pop.run_until(Duration::from_secs(30), came_back);
+        assert_eq!(back, None, "seed {seed}: a deleted key is back");
+        assert_eq!(pop.node(fresh).map().phase(), Phase::Active { expired: false });
+        assert!(pop.are_equal(rest));
+        assert_eq!(assert_same_records(&pop, rest, (0..KEYS).map(key)) as u64, KEYS - KEYS / 2);
+        assert_eq!(total(&pop, mends), 0);
+    }
 }

@@ -57,6 +57,9 @@ fn catch(tooth: Tooth) -> Catch {
         Tooth::NotFenced => {
             Scenario("slot_conflict", slot_conflict::a_second_server_starts_beside_a_running_one)
         }
+        Tooth::FencedServes => {
+            Scenario("slot_conflict", slot_conflict::a_start_takes_nothing_from_a_fenced_server)
+        }
         Tooth::CursorPastGap => Both(scopes::gaps),
         Tooth::CommitEveryPacket => Both(scopes::asynchronous),
         Tooth::DuplicateByStart => Search(scopes::asynchronous),

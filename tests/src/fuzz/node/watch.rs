@@ -206,7 +206,7 @@ impl Watch {
         let live = node.map().live();
         assert!(live.contains(ME) && live.difference(CONFIGURED).is_empty());
         if let (Some(own), Some(was)) = (node.member(ME), self.own) {
-            let may_leave = self.left || matches!(now.phase, Phase::Fenced | Phase::Forgotten);
+            let may_leave = self.left || now.phase.is_over();
             assert!(
                 own.state == State::Alive || own.state == State::Left && may_leave,
                 "only we say what we are"

@@ -189,7 +189,7 @@ impl<const N: usize> Checks<N> {
     /// nothing.
     ///
     /// # Errors
-    /// When that is more than the budget allows, or too often nothing.
+    /// When that is more than the budget allows, or too often nothing, or the server's life is over.
     pub fn sent(
         &mut self,
         server: usize,
@@ -199,6 +199,11 @@ impl<const N: usize> Checks<N> {
         empty: bool,
     ) -> Result<(), Violation> {
         let Some(replica) = self.replicas[server].as_mut() else { return Ok(()) };
+        if replica.phase.is_over() {
+            let text =
+                format!("server {server} is {:?} and sent {bytes} bytes of data to {to}", replica.phase);
+            return Err(Violation::at(Rule::Over, server, text));
+        }
         let spent = |text| Violation::at(Rule::Budget, server, format!("bytes of data: {text}"));
         replica.meter.spend(clock, bytes).map_err(spent)?;
         let told = |text| Violation::at(Rule::EmptyAnswers, server, format!("empty deltas to {to}: {text}"));

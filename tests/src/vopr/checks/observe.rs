@@ -114,7 +114,7 @@ impl<const N: usize> Checks<N> {
                 Ok(())
             }
             (before, after) => {
-                let rule = if before == Phase::Fenced { Rule::Fenced } else { Rule::Start };
+                let rule = if before.is_over() { Rule::Over } else { Rule::Start };
                 Err(Violation::at(rule, server, format!("server {server} went from {before:?} to {after:?}")))
             }
         }
@@ -232,9 +232,9 @@ impl<const N: usize> Checks<N> {
             let text = format!("server {server} holds {held:?} at key {key}, which nobody wrote");
             return Err(Violation::at(Rule::Dots, server, text).key(key));
         }
-        if matches!(replica.phase, Phase::Fenced | Phase::Forgotten) {
+        if replica.phase.is_over() {
             let text = format!("server {server} is {:?} and wrote {held:?} at key {key}", replica.phase);
-            return Err(Violation::at(Rule::Fenced, server, text).key(key));
+            return Err(Violation::at(Rule::Over, server, text).key(key));
         }
         let contested = self.slots.is_contested(self.now, server);
         let first = self.history.between(dot.slot, dot.counter - 1, dot.counter).next();

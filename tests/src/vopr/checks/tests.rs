@@ -260,21 +260,23 @@ fn a_start_before_its_deadline_is_found() {
 }
 
 #[test]
-fn a_fenced_server_that_writes_is_found() {
+fn a_fenced_server_that_writes_or_serves_is_found() {
     let (mut checks, mut storage) = (checks(), two());
-    let (a, _) = pair(&mut checks, &mut storage);
+    let (a, b) = pair(&mut checks, &mut storage);
     assert_eq!(look(&mut checks, A, &a), None);
     let mut memory = self::storage::<2>(CAPACITY, &SHAPE);
     let mut fenced = a.fork(&mut memory).expect("room");
     fenced.on_life_notice(LifeNotice { slot: a.slot(), life: life(2, 1), forgotten: false });
+    assert_eq!(violated(checks.sent(A, Instant::ZERO, b.slot(), 1, false)), None);
     assert_eq!(look(&mut checks, A, &fenced), None);
-    assert_eq!(look(&mut checks, A, &a), Some(Rule::Fenced), "it is no longer fenced");
+    assert_eq!(violated(checks.sent(A, Instant::ZERO, b.slot(), 1, false)), Some(Rule::Over), "it serves");
+    assert_eq!(look(&mut checks, A, &a), Some(Rule::Over), "it is no longer fenced");
     let (mut checks, mut storage) = (self::checks(), two());
     let (mut a, _) = pair(&mut checks, &mut storage);
     assert_eq!(look(&mut checks, A, &a), None);
     assert_eq!(look(&mut checks, A, &fenced), None);
     a.put(key(1), &value(1)).expect("written");
-    assert_eq!(look(&mut checks, A, &a), Some(Rule::Fenced), "it writes");
+    assert_eq!(look(&mut checks, A, &a), Some(Rule::Over), "it writes");
 }
 
 #[test]
