@@ -9,6 +9,7 @@
 use popmap_core::auth::KeyRing;
 use popmap_core::rng::Rng;
 use popmap_core::time::{Duration, Instant};
+use popmap_core::wire::Kind;
 use popmap_core::{
     Config, Event, Key, Life, Lookup, Node, Phase, PutError, Reject, RemoveError, Shape, Slot, SlotSet, Stats,
 };
@@ -43,6 +44,16 @@ pub struct Sent {
     pub to: Slot,
     /// The packet.
     pub packet: Vec<u8>,
+}
+
+impl Sent {
+    /// Returns the packet's kind.
+    ///
+    /// # Panics
+    /// When it has none: it was made by a node.
+    pub fn kind(&self) -> Kind {
+        Kind::ALL[usize::from(self.packet[1]) - 1]
+    }
 }
 
 impl<const N: usize> Server<'_, N> {

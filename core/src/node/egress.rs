@@ -67,11 +67,19 @@ impl Default for Turn {
 
 /// Returns what is due next, without the budget. Nothing is, once this life is over.
 pub(super) fn due<const N: usize>(node: &Node<'_, N>) -> Option<Due> {
-    if node.map.is_over() {
+    if node.map.is_over() || !is_anything_due(node) {
         return None;
     }
     let (done, turn) = Work::ALL.split_at(node.turn.work);
     turn.iter().chain(done).find_map(|&work| Some(Due { work, slot: due_of(node, work)? }))
+}
+
+/// Whether it is worth working out whose turn it is: mostly nothing is due.
+fn is_anything_due<const N: usize>(node: &Node<'_, N>) -> bool {
+    let (map, sync) = (&node.map, &node.sync);
+    let peers = node.pushes.union(node.asks).union(map.owes_delta()).union(map.owes_history());
+    let answers = map.owes_repair().or(map.owes_report()).or(node.question);
+    !peers.union(sync.versions()).is_empty() || answers.is_some()
 }
 
 fn due_of<const N: usize>(node: &Node<'_, N>, work: Work) -> Option<Slot> {

@@ -84,7 +84,7 @@ fn traffic<const N: usize>(mode: u8, shape: Shape) -> Vec<Vec<u8>> {
     let (mut kept, mut counts) = (Vec::new(), [0; 256]);
     for sent in pop.take_sent() {
         // By kind and length, so that long ones are among them.
-        let class = usize::from(sent.packet[1]) << 2 | (sent.packet.len() / 400).min(3);
+        let class = (sent.kind() as usize) << 2 | (sent.packet.len() / 400).min(3);
         if counts[class] < EACH && sent.packet.len() < 1_000 {
             counts[class] += 1;
             kept.push([&[mode][..], &sent.packet].concat());

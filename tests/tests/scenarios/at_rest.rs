@@ -129,8 +129,7 @@ fn repair_costs_an_idle_pop_one_question_a_server_and_second() {
     pop.run(SPAN);
     let asked = digests(&pop) - before.0;
     let sent = pop.take_sent();
-    let bytes: u64 =
-        sent.iter().filter(|s| s.packet[1] == Kind::Digest as u8).map(|s| s.packet.len() as u64).sum();
+    let bytes: u64 = sent.iter().filter(|s| s.kind() == Kind::Digest).map(|s| s.packet.len() as u64).sum();
     let all: u64 = sent.iter().map(|s| s.packet.len() as u64).sum();
     let each = |bytes: u64| bytes / (SERVERS as u64 * 60);
     println!("an idle PoP: repair {} B/s a server, of {} B/s in all", each(bytes), each(all));

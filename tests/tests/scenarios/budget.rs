@@ -18,7 +18,7 @@ const PACKET: usize = popmap_core::limits::PAYLOAD_DEFAULT;
 /// Returns the bytes that `from` sent in each interval that its budget was filled for.
 fn intervals(sent: &[Sent], from: Slot) -> Vec<usize> {
     let (mut intervals, mut refill) = (Vec::new(), Instant::ZERO);
-    let exempt = |sent: &Sent| sent.packet[1] == Kind::LifeNotice as u8;
+    let exempt = |sent: &Sent| sent.kind() == Kind::LifeNotice;
     for sent in sent.iter().filter(|sent| sent.from == from && !exempt(sent)) {
         if sent.at >= refill || intervals.is_empty() {
             refill = sent.at + INTERVAL;

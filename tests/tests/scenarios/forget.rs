@@ -105,7 +105,7 @@ fn tombstones_go_and_the_old_server_brings_nothing_back() {
     let took = pop.run_until(Duration::from_secs(5), over).expect("it is told");
     println!("the one that was forgotten knew {} ms after it was back", took.as_millis());
     let answers: Vec<_> = pop.take_sent().into_iter().filter(|sent| sent.to == AWAY).collect();
-    assert!(answers.iter().any(|sent| sent.packet[1] == Kind::LifeNotice as u8));
+    assert!(answers.iter().any(|sent| sent.kind() == Kind::LifeNotice));
     pop.run(QUARANTINE.times(2));
     assert!(pop.take_events(AWAY).contains(&Event::Forgotten { generation: 1 }));
     assert_eq!(pop.put(AWAY, key(99), &value(1)), Err(PutError::Forgotten));
@@ -291,7 +291,7 @@ pub(crate) fn two_that_start_do_not_answer_answers() {
     pop.run(Duration::from_secs(1));
     assert!(starting.iter().all(|&slot| pop.node(slot).map().phase() == Phase::Starting));
     let between = |from: Slot, to: Slot, kind: Kind| {
-        move |sent: &&Sent| sent.from == from && sent.to == to && sent.packet[1] == kind as u8
+        move |sent: &&Sent| sent.from == from && sent.to == to && sent.kind() == kind
     };
     let sent = pop.take_sent();
     let [one, two] = starting;

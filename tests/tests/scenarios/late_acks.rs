@@ -15,11 +15,8 @@ pub(crate) fn repeated_acks_keep_nobody_alive() {
     join(&mut pop);
     pop.watch();
     pop.run(Duration::from_secs(3));
-    let acks: Vec<_> = pop
-        .take_sent()
-        .into_iter()
-        .filter(|sent| sent.from == DEAD && sent.packet[1] == Kind::Ack as u8)
-        .collect();
+    let acks: Vec<_> =
+        pop.take_sent().into_iter().filter(|sent| sent.from == DEAD && sent.kind() == Kind::Ack).collect();
     let others = SlotSet::first(SERVERS).without(DEAD);
     assert!(others.iter().all(|to| acks.iter().any(|ack| ack.to == to)), "each of the others has one");
     pop.kill(DEAD);

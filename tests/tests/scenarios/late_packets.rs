@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use popmap_core::rng::Rng;
 use popmap_core::time::Duration;
-use popmap_core::wire::Kind;
 use popmap_core::{Reject, Slot};
 use popmap_io::memory::Faults;
 use popmap_tests::cluster::{Cluster, Restart, Sent, Storage};
@@ -42,10 +41,6 @@ fn write(pop: &mut Pop<'_>, seed: u64, writes: u64) {
     }
 }
 
-fn kind(sent: &Sent) -> Kind {
-    Kind::ALL[usize::from(sent.packet[1]) - 1]
-}
-
 #[test]
 fn of_an_earlier_life_of_the_sender() {
     let mut storage = Storage::new::<8>(SERVERS + 1, 300, SHAPE);
@@ -67,7 +62,7 @@ fn of_an_earlier_life_of_the_sender() {
             pop.deliver_to(late.to, late.from, &late.packet),
             Err(Reject::OldLife),
             "{:?}",
-            kind(late)
+            late.kind()
         );
         assert_eq!((state_hash(&pop, late.to), pop.node(late.to).stats().map), before);
         refused += 1;
@@ -99,9 +94,9 @@ fn for_an_earlier_life_of_the_receiver() {
     let mut outcomes = BTreeMap::<_, u64>::new();
     for late in &late {
         let outcome = pop.deliver_to(receiver, late.from, &late.packet);
-        *outcomes.entry((kind(late).name(), outcome.err().map_or("taken", Reject::name))).or_default() += 1;
-        if kind(late).is_bound() {
-            assert_eq!(outcome, Err(Reject::OtherLife), "{:?}", kind(late));
+        *outcomes.entry((late.kind().name(), outcome.err().map_or("taken", Reject::name))).or_default() += 1;
+        if late.kind().is_bound() {
+            assert_eq!(outcome, Err(Reject::OtherLife), "{:?}", late.kind());
         }
     }
     let stats = pop.node(receiver).stats();
@@ -135,7 +130,7 @@ fn of_the_same_lives_in_any_order_and_often() {
             for late in &sent {
                 // Answers to old questions are refused; anything else is taken.
                 let outcome = pop.deliver_to(late.to, late.from, &late.packet);
-                assert!(matches!(outcome, Ok(()) | Err(Reject::Unasked)), "{:?}: {outcome:?}", kind(late));
+                assert!(matches!(outcome, Ok(()) | Err(Reject::Unasked)), "{:?}: {outcome:?}", late.kind());
                 delivered += 1;
             }
             assert!((table(&pop), versions(&pop)) == before, "records or versions changed");

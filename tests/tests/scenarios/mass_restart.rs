@@ -56,7 +56,7 @@ fn who_waits_for_a_silent_one_asks_at_leisure() {
     pop.put(writer, key(0), &value(0)).expect("written");
     pop.run(Duration::from_millis(200));
     let sent = pop.take_sent().into_iter();
-    let mut deltas = sent.filter(|sent| sent.to == starts && sent.packet[1] == Kind::Delta as u8);
+    let mut deltas = sent.filter(|sent| sent.to == starts && sent.kind() == Kind::Delta);
     let late = deltas.find(|sent| starting.contains(sent.from)).expect("it asks all that start");
     for n in 0..1_000 {
         pop.put(writer, key(n % 200), &value(n)).expect("written");
@@ -66,7 +66,7 @@ fn who_waits_for_a_silent_one_asks_at_leisure() {
     assert!(starting.iter().all(|slot| pop.node(slot).map().phase() == Phase::Starting));
     let mut asked = [0; SERVERS];
     for sent in pop.take_sent() {
-        if sent.from == starts && sent.packet[1] == Kind::Version as u8 {
+        if sent.from == starts && sent.kind() == Kind::Version {
             asked[sent.to.index()] += 1;
         }
     }

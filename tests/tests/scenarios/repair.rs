@@ -49,8 +49,7 @@ fn claim(pop: &mut Pop<'_>, records: &[(Key, u64, [u8; 24])]) {
 /// Heals the network, waits until all are equal, and until nothing differs any more. Returns how long it took and the
 /// bytes that repair sent meanwhile.
 fn mend(pop: &mut Pop<'_>) -> (Duration, usize) {
-    let is_repair =
-        |sent: &Sent| sent.packet[1] == Kind::Repair as u8 || sent.packet[1] == Kind::Report as u8;
+    let is_repair = |sent: &Sent| sent.kind() == Kind::Repair || sent.kind() == Kind::Report;
     pop.network.heal();
     pop.watch();
     // Equal versions hide it: only digests can tell.

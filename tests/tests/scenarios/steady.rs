@@ -90,9 +90,9 @@ fn writes_wait_for_company_though_one_was_never_heard() {
         pop.run(Duration::from_millis(1));
     }
     let sent = pop.take_sent();
-    let pushes = sent.iter().filter(|sent| sent.to == reader && sent.packet[1] == Kind::Push as u8).count();
+    let pushes = sent.iter().filter(|sent| sent.to == reader && sent.kind() == Kind::Push).count();
     println!("{pushes} pushes carried 500 writes in 500 ms");
     // One each 10 ms.
     assert!((40..=60).contains(&pushes));
-    assert!(sent.iter().all(|sent| sent.to != silent || sent.packet[1] != Kind::Push as u8));
+    assert!(sent.iter().all(|sent| sent.to != silent || sent.kind() != Kind::Push));
 }
