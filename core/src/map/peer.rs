@@ -1,5 +1,7 @@
 //! What a map knows of one peer; all of it belongs to the peer's life (rule R4.4).
 
+use core::hash::{Hash, Hasher};
+
 use heapless::Vec;
 
 use crate::id::Life;
@@ -21,6 +23,8 @@ pub(super) struct Peer {
     pub counted: bool,
     /// It told us its whole version.
     pub told_version: bool,
+    /// The version hash under which it last was equal to us.
+    pub equal: Noted,
     /// It said that it has seen our version in this life of ours, and does not write yet.
     pub has_seen: bool,
     /// It said that it knows of all that we know to be forgotten.
@@ -38,6 +42,14 @@ pub(super) struct Peer {
     pub history_tell: Option<u32>,
     /// More was learned meanwhile: tell once more from the start.
     pub history_again: bool,
+}
+
+/// A version hash, of which all that follows has been noted: to see it again changes nothing. So it is no part of a state.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(super) struct Noted(pub u64);
+
+impl Hash for Noted {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// Our walk through a peer's change log (rule R5).

@@ -5,6 +5,7 @@
 //! unequal one says nothing that the map could use.
 
 use super::Map;
+use super::peer::Noted;
 use crate::id::Slot;
 use crate::limits::SLOTS_MAX;
 use crate::teeth::Tooth;
@@ -78,11 +79,14 @@ impl<const N: usize> Map<'_, N> {
     /// What follows from that is what would follow from its version. Like that it was true when it was sent and stays true
     /// for that life, and [`admit`](Self::admit) has seen to it that it is the life which we know.
     pub fn on_version_hash(&mut self, from: Slot, hash: u64) -> bool {
-        let equal = hash == self.version_hash();
-        if equal {
+        if hash != self.version_hash() {
+            return false;
+        }
+        if self.state.peers[from.index()].equal != Noted(hash) {
             let (ours, floor) = (self.state.version, self.state.floor);
             self.note_version(from, &ours, floor);
+            self.state.peers[from.index()].equal = Noted(hash);
         }
-        equal
+        true
     }
 }
