@@ -289,6 +289,19 @@ fn an_answer_is_waited_for_as_long_as_round_trips_say() {
 }
 
 #[test]
+fn tries_are_counted_anew_once_something_comes() {
+    let mut sync = asking();
+    let mut now = START;
+    for _ in 0..TRIES {
+        now = sync.next_tick(false);
+        assert_eq!(Sight::ALL.asked(&mut sync, now), only(PEER));
+    }
+    sync.on_delta(now, PEER, &LAST, false);
+    assert_eq!(taken(&mut sync), only(PEER), "it is not given up");
+    assert_eq!(sync.next_tick(false), now + ms(20), "and asked as soon again as at first");
+}
+
+#[test]
 fn the_last_packet_ends_an_answer_once_those_that_it_overtook_are_here() {
     let mut sync = asking();
     sync.on_delta(START, PEER, &DeltaOutcome { gap: true, ..LAST }, false);
