@@ -342,3 +342,194 @@ fn the_dead_are_tried_again_and_sooner_when_one_answers() {
     assert_eq!(tries[..4], [500, 1_000, 1_500, 1_520]);
     assert_eq!(tries[tries.len() - 2..], [1_980, 2_000], "until none has answered for half a second");
 }
+
+fn gossips(sent: &[Outgoing]) -> SlotSet {
+    let mut to = SlotSet::EMPTY;
+    for sent in sent {
+        let Outgoing::Gossip { to: next } = *sent else { continue };
+        assert!(!to.contains(next), "twice");
+        to.insert(next);
+    }
+    to
+}
+
+#[test]
+fn news_goes_to_three_others_each_time() {
+    let (mut view, mut rng) = (view::<64>(20), Rng::new(9));
+    view.next_period = Instant::NEVER;
+    view.next_retry = Instant::NEVER;
+    assert!(tick(&mut view, ms(7), &mut rng).is_empty() && view.next_tick() == Instant::NEVER);
+    view.learn(ms(10), at(2), at(5), &said(1, State::Dead), SlotSet::EMPTY);
+    let others = by(1..20).without(at(5));
+    let (mut now, mut told) = (10, SlotSet::EMPTY);
+    while view.has_news() {
+        assert!(view.next_tick() <= ms(now));
+        let to = gossips(&tick(&mut view, ms(now), &mut rng));
+        assert!(to.len() == 3 && to.difference(others).is_empty(), "{to:?}");
+        for to in to.iter() {
+            let news = view.tell(to, ENTRIES, false);
+            assert!(news.is_empty() || news[..] == [at(5)] && !told.contains(to));
+            told.insert(to);
+        }
+        assert!(tick(&mut view, ms(now + 49), &mut rng).is_empty());
+        now += 50;
+    }
+    assert_eq!((told.len(), view.next_tick()), (8, Instant::NEVER));
+}
+
+#[test]
+fn what_we_say_of_ourselves_is_news_in_a_higher_incarnation() {
+    let mut view = view::<8>(8);
+    assert!(!view.has_news());
+    view.restate(life(4), Meta::weighted(7));
+    let own = *view.member(ME);
+    assert_eq!((own.life, own.incarnation, own.meta.weight()), (life(4), 2, 7));
+    assert!(view.has_news());
+    view.members.set(ME, Member { incarnation: u32::MAX, ..own });
+    view.restate(life(5), Meta::weighted(8));
+    assert_eq!(
+        (view.member(ME).life, view.member(ME).incarnation),
+        (life(5), u32::MAX),
+        "the life is greater"
+    );
+    // A farewell is, too.
+    let mut view = self::view::<8>(8);
+    view.leave();
+    assert!(view.has_news() && view.take_changes() == by([0]) && view.live() == by(1..8));
+}
+
+#[test]
+fn who_is_expected_is_known_and_has_not_left() {
+    let mut view = view::<8>(6);
+    let states = [State::Suspect, State::Dead, State::Left];
+    for (slot, state) in (1..).zip(states) {
+        view.learn(ms(0), at(1), at(slot), &said(1, state), SlotSet::EMPTY);
+    }
+    assert_eq!(view.known(), by(0..6));
+    assert_eq!(view.expected(), by(0..6).without(at(3)));
+    assert_eq!(view.live(), by([0, 1, 4, 5]));
+    assert_eq!(view.take_changes(), by(1..4));
+}
+
+#[test]
+fn who_is_new_or_back_hears_who_we_are() {
+    let mut view = view::<8>(3);
+    let hear = |view: &mut Membership<8>, life: Life| view.heard(at(5), life, Address([5; 24]));
+    hear(&mut view, life(1));
+    assert_eq!((view.owed(at(5)), view.take_changes()), (1, by([5])));
+    assert_eq!(view.tell(at(5), 2, false)[..], [ME], "and of itself it hears nothing");
+    assert!(view.has_news(), "the others hear of it");
+    // A generation that was raised is no other life.
+    hear(&mut view, life(2));
+    assert_eq!((view.owed(at(5)), view.take_changes()), (0, by([5])));
+    hear(&mut view, life(2));
+    assert_eq!(view.take_changes(), SlotSet::EMPTY, "that is known");
+    // Others may tell of it first.
+    let reborn = Member { life: Life { generation: 3, id: 9 }, ..said(1, State::Alive) };
+    view.learn(ms(0), at(1), at(5), &reborn, SlotSet::EMPTY);
+    assert_eq!((view.owed(at(5)), view.take_changes()), (1, by([5])));
+    view.tell(at(5), 2, false);
+    view.learn(ms(0), at(1), at(5), &Member { incarnation: 2, ..reborn }, SlotSet::EMPTY);
+    assert_eq!(
+        (view.owed(at(5)), view.take_changes()),
+        (0, SlotSet::EMPTY),
+        "another incarnation is no change"
+    );
+}
+
+#[test]
+fn failed_probes_stretch_the_next_ones_and_acks_bring_them_back() {
+    let (mut view, mut rng) = (view::<64>(20), Rng::new(10));
+    let at_ms = |instant: Instant| instant.0 / 1_000_000;
+    let mut periods = Vec::new();
+    let mut now = ms(100);
+    for period in 0..6 {
+        let (to, number) = ping_of(&tick(&mut view, now, &mut rng)).expect("a probe");
+        periods.push((at_ms(view.next_period) - at_ms(now), at_ms(view.probes.help_at()) - at_ms(now)));
+        if period >= 2 {
+            view.on_ack(now, to, to, number);
+            assert_eq!(view.probes.help_at(), Instant::NEVER, "nobody has to help");
+        }
+        now = view.next_period;
+    }
+    assert_eq!(periods, [(150, 60), (300, 120), (450, 180), (300, 120), (150, 60), (150, 60)]);
+    let SwimStats { probes, indirect_probes, failed_probes, suspicions, .. } = view.stats;
+    // Of the two that failed others were asked, though only when the period was over: we did not come by sooner.
+    assert_eq!((probes, indirect_probes, failed_probes, suspicions), (6, 6, 2, 2));
+}
+
+#[test]
+fn whom_we_cannot_reach_either_is_confirmed_and_the_dead_stay_dead() {
+    for (state, expected) in
+        [(State::Suspect, by([0, 3])), (State::Dead, SlotSet::EMPTY), (State::Left, SlotSet::EMPTY)]
+    {
+        let (mut view, mut rng) = (view::<2>(2), Rng::new(11));
+        tick(&mut view, ms(100), &mut rng);
+        view.config.looks = 0;
+        view.learn(ms(120), at(1), at(1), &said(1, state), SlotSet::from_bits(0b1000));
+        tick(&mut view, ms(250), &mut rng);
+        assert_eq!((view.suspected_by(at(1)), view.member(at(1)).state), (expected, state));
+        assert_eq!((view.stats.failed_probes, view.stats.suspicions), (1, 0));
+    }
+}
+
+#[test]
+fn a_period_is_late_once_a_time_out_has_passed() {
+    for (now, stalls) in [(160, 0), (161, 1)] {
+        let (mut view, mut rng) = (view::<8>(8), Rng::new(12));
+        tick(&mut view, ms(now), &mut rng);
+        assert_eq!((view.stats.stalls, view.stats.probes), (stalls, 1));
+        assert_eq!(view.health.stretch(Duration(1)), Duration(1 + stalls));
+    }
+    let own = Member::starting(life(1), Address::default(), Meta::default());
+    let mut alone = Membership::<8>::new(SwimConfig::DEFAULT, ME, own, Instant::ZERO, ms(100));
+    assert!(tick(&mut alone, ms(100), &mut Rng::new(13)).is_empty() && alone.stats.probes == 0);
+    assert!(!alone.has_news(), "there is nobody to tell");
+}
+
+#[test]
+fn help_that_is_no_longer_needed_is_not_asked_for() {
+    let (mut view, mut rng) = (view::<8>(8), Rng::new(14));
+    let (to, number) = ping_of(&tick(&mut view, ms(100), &mut rng)).expect("a probe");
+    view.tick(ms(160), &mut rng);
+    assert!(view.is_due() && view.stats.indirect_probes == 3);
+    view.on_ack(ms(160), to, to, number);
+    assert!(!view.is_due() && view.outgoing().is_none());
+    assert_eq!(view.next_tick(), ms(250), "and not again");
+}
+
+#[test]
+fn every_ping_has_a_number_of_its_own() {
+    let (mut view, mut rng) = (view::<8>(8), Rng::new(15));
+    (0..3).for_each(|_| view.on_ping_req(at(1), at(2), 5));
+    let before = view.probes.newest();
+    let (_, number) = ping_of(&tick(&mut view, ms(100), &mut rng)).expect("a probe");
+    assert_eq!((before, number), (3, 4), "each has one of its own");
+    let mut near_the_end = Probes::<8>::new();
+    assert!(!near_the_end.is_due() && near_the_end.newest() == 0);
+    near_the_end.retry(SlotSet::EMPTY, &mut rng);
+    assert!(!near_the_end.is_due(), "nobody is dead");
+}
+
+#[test]
+fn an_answer_to_a_look_is_not_stale() {
+    let (mut view, mut rng) = (view::<8>(8), Rng::new(16));
+    view.next_period = Instant::NEVER;
+    view.learn(ms(0), at(2), at(1), &said(1, State::Suspect), by([2]));
+    let (to, number) = ping_of(&tick(&mut view, ms(0), &mut rng)).expect("a look");
+    assert_eq!(to, at(1));
+    view.on_ack(ms(1), at(3), at(1), number);
+    assert_eq!(view.stats.stale_acks, 1, "another's word of it is none");
+    view.on_ack(ms(2), at(1), at(1), number);
+    assert_eq!(view.stats.stale_acks, 1);
+    assert_eq!(view.health.stretch(Duration(1)), Duration(1));
+}
+
+#[test]
+fn one_more_member_is_told_in_rotation_when_there_is_room() {
+    let mut view = view::<8>(4);
+    let told: Vec<_> = (0..4).flat_map(|_| view.tell(at(1), 1, true)).collect();
+    assert_eq!(told, [at(2), at(3), ME, at(2)]);
+    assert!(view.tell(at(1), 1, false).is_empty());
+    assert_eq!(view.tell(ME, 16, true)[..], [ME], "who is asked to be let in hears of us alone");
+}
