@@ -458,6 +458,7 @@ fn a_budget_is_for_an_interval_and_what_is_overdrawn_is_owed() {
     assert!(budget.allows(end));
     budget.spend(1);
     assert!(!budget.allows(before(end + interval)));
+    assert_eq!(budget.next_refill(), end + interval);
     // What is left of one is not the next one's.
     assert!(budget.allows(end + interval) && budget.allows(end + interval.times(3)));
     budget.spend(999);
