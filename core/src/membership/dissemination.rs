@@ -148,6 +148,11 @@ mod tests {
     }
 
     #[test]
+    fn ten_others_are_told_twice_as_often_as_nine() {
+        assert_eq!([0, 1, 9, 10, 63].map(limit), [4, 4, 4, 8, 8]);
+    }
+
+    #[test]
     fn in_a_small_pop_news_is_told_again() {
         let (mut spread, others) = (Dissemination::<3>::new(), SlotSet::from_bits(0b110));
         spread.renew(Slot::at(0));

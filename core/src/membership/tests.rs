@@ -533,3 +533,23 @@ fn one_more_member_is_told_in_rotation_when_there_is_room() {
     assert!(view.tell(at(1), 1, false).is_empty());
     assert_eq!(view.tell(ME, 16, true)[..], [ME], "who is asked to be let in hears of us alone");
 }
+
+#[test]
+fn a_suspect_that_speaks_of_another_or_without_looks_gets_no_more_time() {
+    let (mut view, mut rng) = (view::<8>(8), Rng::new(17));
+    view.next_period = Instant::NEVER;
+    view.learn(ms(0), at(2), at(1), &said(1, State::Suspect), by([2]));
+    let (_, number) = ping_of(&tick(&mut view, ms(0), &mut rng)).expect("a look");
+    view.on_ack(ms(1), at(1), at(3), number);
+    assert_eq!(view.stats.stale_acks, 1);
+    let (mut view, mut rng) = (self::view::<2>(2), Rng::new(18));
+    view.config.looks = 0;
+    view.learn(ms(0), at(1), at(1), &said(1, State::Suspect), by([0]));
+    let (to, number) = ping_of(&tick(&mut view, ms(100), &mut rng)).expect("a probe");
+    view.on_ack(ms(110), to, to, number);
+    view.next_period = Instant::NEVER;
+    tick(&mut view, ms(499), &mut rng);
+    assert_eq!(view.member(to).state, State::Suspect);
+    tick(&mut view, ms(500), &mut rng);
+    assert_eq!(view.member(to).state, State::Dead, "only a refutation counts, as in SWIM");
+}
