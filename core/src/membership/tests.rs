@@ -505,10 +505,10 @@ fn every_ping_has_a_number_of_its_own() {
     let before = view.probes.newest();
     let (_, number) = ping_of(&tick(&mut view, ms(100), &mut rng)).expect("a probe");
     assert_eq!((before, number), (3, 4), "each has one of its own");
-    let mut near_the_end = Probes::<8>::new();
-    assert!(!near_the_end.is_due() && near_the_end.newest() == 0);
-    near_the_end.retry(SlotSet::EMPTY, &mut rng);
-    assert!(!near_the_end.is_due(), "nobody is dead");
+    let mut idle = Probes::<8>::new();
+    assert!(!idle.is_due() && idle.newest() == 0);
+    idle.retry(SlotSet::EMPTY, &mut rng);
+    assert!(!idle.is_due(), "nobody is dead");
 }
 
 #[test]
