@@ -179,7 +179,12 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
         self.poll_at(self.clock.now(), tell)
     }
 
-    fn poll_at(&mut self, now: Instant, mut tell: impl FnMut(News)) -> io::Result<Instant> {
+    /// The same with a time that has been read already, of [`clock`](Self::clock): a loop that knows it reads no clock twice,
+    /// and a test decides it. A time before that of an earlier poll counts as that one.
+    ///
+    /// # Errors
+    /// The device's end.
+    pub fn poll_at(&mut self, now: Instant, mut tell: impl FnMut(News)) -> io::Result<Instant> {
         self.stats.polls += 1;
         let silent = self.is_silent(now);
         let (node, device) = (&mut self.node, &mut self.device);

@@ -23,8 +23,8 @@ const KERNEL_ROUNDS: usize = 100;
 pub enum Case {
     /// An operation in a map of so many keys.
     Operation(Operation, usize),
-    /// A way of packets with so many records, and which attempt at it this is.
-    Way(Way, usize, usize),
+    /// A way of packets with so many records.
+    Way(Way, usize),
     /// A kernel.
     Kernel(Kernel),
 }
@@ -38,9 +38,7 @@ impl Case {
         }
         cases.sort_by_key(|case| Reverse(if let Self::Operation(_, keys) = case { *keys } else { 0 }));
         for &way in &arguments.way {
-            for records in ways::RECORDS_OF {
-                cases.extend((0..ways::attempts(way)).map(|attempt| Self::Way(way, records, attempt)));
-            }
+            cases.extend(ways::RECORDS_OF.map(|records| Self::Way(way, records)));
         }
         cases.extend(arguments.kernel.iter().copied().map(Self::Kernel));
         cases
@@ -50,9 +48,7 @@ impl Case {
     fn name(self) -> String {
         match self {
             Self::Operation(operation, keys) => format!("callgrind.popmap.{}.{keys}", operation.name()),
-            Self::Way(way, records, attempt) => {
-                format!("callgrind.popmap.{}.{records}.{attempt}", way.name())
-            }
+            Self::Way(way, records) => format!("callgrind.popmap.{}.{records}", way.name()),
             Self::Kernel(kernel) => format!("callgrind.popmap.{}", kernel.name()),
         }
     }
@@ -63,7 +59,7 @@ impl Case {
             Self::Operation(operation, keys) => {
                 (format!("--operation={}", operation.name()), format!("--keys={keys}"))
             }
-            Self::Way(way, records, _) => (format!("--way={}", way.name()), format!("--records={records}")),
+            Self::Way(way, records) => (format!("--way={}", way.name()), format!("--records={records}")),
             Self::Kernel(kernel) => (format!("--kernel={}", kernel.name()), format!("--slow={slow}")),
         };
         vec!["--child".into(), what, size]

@@ -157,9 +157,7 @@ impl Results {
         let kernel = |&kernel: &Kernel| (kernel, counted.of(Case::Kernel(kernel)));
         Self {
             rows: arguments.operation.iter().map(row).collect(),
-            ways: Ways::new(&arguments.way, |way, records, attempt| {
-                counted.of(Case::Way(way, records, attempt))
-            }),
+            ways: Ways::new(&arguments.way, |way, records| counted.of(Case::Way(way, records))),
             kernels: arguments.kernel.iter().map(kernel).collect(),
         }
     }

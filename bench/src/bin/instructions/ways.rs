@@ -9,17 +9,11 @@ use crate::baseline::Figure;
 
 /// Records of the packets that are counted: all that fit, and one.
 pub const RECORDS_OF: [usize; 2] = [RECORDS, 1];
-/// What a way may add for a full packet beyond what it adds for a packet with one record: nothing on it grows with the
-/// records. A little, because a difference of two clock readings takes some instructions more when a second began between
-/// them.
+/// What a way may add for a full packet beyond what it adds for a packet with one record. Nothing on it grows with the
+/// records: bursts and single packets were 14 instructions apart when this was written.
 const GROWTH: f64 = 32.0;
 /// How much more copying a full packet's records must be than that, or the bound would prove nothing.
 const COPY: f64 = 4.0 * GROWTH;
-
-/// How often a way is counted: what is due from time to time may fall into one, if seldom.
-pub fn attempts(way: Way) -> usize {
-    if way.reads_clock() { 3 } else { 1 }
-}
 
 /// Returns what a way may add to the node's own work, in instructions per packet: a third more than it did when this was
 /// written.
@@ -28,7 +22,7 @@ fn most(way: Way) -> f64 {
         Way::Handle => 0.0,
         Way::Strip => 220.0,
         Way::Burst => 120.0,
-        Way::Poll => 1_800.0,
+        Way::Poll => 1_400.0,
         Way::Copy => f64::INFINITY,
     }
 }
@@ -38,12 +32,9 @@ fn most(way: Way) -> f64 {
 pub struct Ways(Vec<(Way, [f64; 2])>);
 
 impl Ways {
-    /// Takes the least of each way's attempts.
-    pub fn new(ways: &[Way], figure: impl Fn(Way, usize, usize) -> f64) -> Self {
-        let least = |way, records| {
-            (0..attempts(way)).map(|attempt| figure(way, records, attempt)).fold(f64::INFINITY, f64::min)
-        };
-        Self(ways.iter().map(|&way| (way, RECORDS_OF.map(|records| least(way, records)))).collect())
+    /// Takes the figure of each way for each number of records.
+    pub fn new(ways: &[Way], figure: impl Fn(Way, usize) -> f64) -> Self {
+        Self(ways.iter().map(|&way| (way, RECORDS_OF.map(|records| figure(way, records)))).collect())
     }
 
     fn of(&self, way: Way) -> Option<[f64; 2]> {
