@@ -66,3 +66,94 @@ impl<'a, const N: usize> Checkpoints<'a, N> {
         self.positions.positions.iter().copied().zip(self.held.iter()).take(self.positions.len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    const N: usize = 4;
+
+    /// A version that covers so many writes of slot 0.
+    fn version(writes: u64) -> VersionVector<N> {
+        VersionVector::from_counters([writes, 0, 0, 0])
+    }
+
+    fn storage() -> [VersionVector<N>; CHECKPOINTS] {
+        [VersionVector::new(); CHECKPOINTS]
+    }
+
+    /// Notes a checkpoint at each position; what is held there has as many writes.
+    fn noted<'a>(
+        held: &'a mut [VersionVector<N>],
+        positions: impl IntoIterator<Item = u64>,
+    ) -> Checkpoints<'a, N> {
+        let mut checkpoints = Checkpoints::new(held);
+        for position in positions {
+            checkpoints.note(position, &version(position));
+        }
+        checkpoints
+    }
+
+    fn kept(checkpoints: &Checkpoints<'_, N>) -> Vec<u64> {
+        for (position, held) in checkpoints.iter() {
+            assert_eq!(*held, version(position), "a position and its version stay together");
+        }
+        checkpoints.iter().map(|(position, _)| position).collect()
+    }
+
+    #[test]
+    fn the_newest_that_a_version_covers_is_found() {
+        let mut held = storage();
+        let checkpoints = noted(&mut held, [10, 20, 30]);
+        let covered_by = |writes| checkpoints.newest_covered_by(&version(writes), |_| true);
+        assert_eq!(
+            [9, 10, 19, 20, 29, 30, 99].map(covered_by),
+            [None, Some(10), Some(10), Some(20), Some(20), Some(30), Some(30)]
+        );
+    }
+
+    #[test]
+    fn one_that_no_walk_can_start_from_hides_those_before_it() {
+        let mut held = storage();
+        let checkpoints = noted(&mut held, [10, 20, 30]);
+        let from = |oldest| checkpoints.newest_covered_by(&version(25), |position| position >= oldest);
+        assert_eq!([10, 20, 21, 31].map(from), [Some(20), Some(20), None, None]);
+        let only_the_first = |position| position == 10;
+        assert_eq!(checkpoints.newest_covered_by(&version(25), only_the_first), None);
+    }
+
+    #[test]
+    fn a_second_one_at_a_position_takes_the_place_of_the_first() {
+        let mut held = storage();
+        let mut checkpoints = noted(&mut held, [10, 20]);
+        checkpoints.note(20, &version(25));
+        assert_eq!(checkpoints.iter().map(|(position, _)| position).collect::<Vec<_>>(), [10, 20]);
+        assert_eq!(checkpoints.newest_covered_by(&version(24), |_| true), Some(10));
+        assert_eq!(checkpoints.newest_covered_by(&version(25), |_| true), Some(20));
+    }
+
+    #[test]
+    fn the_newest_position_is_that_of_the_last_note() {
+        let mut held = storage();
+        assert_eq!(noted(&mut held, []).newest(), 0);
+        assert_eq!(noted(&mut held, [7]).newest(), 7);
+        assert_eq!(noted(&mut held, (1..100).map(|i| i * 3)).newest(), 297);
+    }
+
+    /// With a checkpoint at every position, the spacing at an age is a fixed part of the age, and the first stays.
+    #[test]
+    fn spacing_grows_with_age() {
+        for last in [100, 1_000, 5_000] {
+            let mut held = storage();
+            let kept = kept(&noted(&mut held, 1..=last));
+            assert_eq!(kept.len(), CHECKPOINTS);
+            assert_eq!((kept[0], kept[CHECKPOINTS - 1]), (1, last));
+            for pair in kept.windows(2) {
+                let (age, gap) = (last - pair[0], pair[1] - pair[0]);
+                assert!(pair[0] < pair[1] && gap <= 1 + age * 2 / 3, "{gap} at the age of {age}: {kept:?}");
+            }
+        }
+    }
+}

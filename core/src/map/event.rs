@@ -82,3 +82,41 @@ impl Events {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn superseded(key: u8) -> Event {
+        Event::Superseded { key: Key([key; 16]) }
+    }
+
+    #[test]
+    fn events_come_in_order_and_once() {
+        let mut events = Events::new();
+        assert_eq!(events.pop(), None);
+        for event in [superseded(1), Event::Full, superseded(1), superseded(2), Event::Full] {
+            events.push(event);
+        }
+        assert_eq!(
+            [(); 4].map(|()| events.pop()),
+            [Some(superseded(1)), Some(Event::Full), Some(superseded(2)), None]
+        );
+        events.push(superseded(1));
+        assert_eq!(events.pop(), Some(superseded(1)), "told before, and again");
+    }
+
+    #[test]
+    fn a_full_queue_gives_up_the_oldest_and_says_how_many() {
+        let mut events = Events::new();
+        let kept = EVENTS as u8;
+        for key in 0..kept + 3 {
+            events.push(superseded(key));
+        }
+        assert_eq!(events.pop(), Some(Event::Lagged { missed: 3 }));
+        for key in 3..kept + 3 {
+            assert_eq!(events.pop(), Some(superseded(key)));
+        }
+        assert_eq!(events.pop(), None, "it is said once");
+    }
+}

@@ -66,3 +66,35 @@ impl Layout {
         self.table_words() + self.ring_words() + Self::version_words(slots)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn layout(capacity: usize, value_len: u16) -> Layout {
+        Layout::new(capacity, &Shape { schema: 1, value_len })
+    }
+
+    #[test]
+    fn parts_have_room_for_what_is_promised() {
+        for (capacity, buckets) in [(1, 1), (12, 1), (13, 2), (50_000, 4_167)] {
+            for (value_len, stride) in [(0, 5), (1, 6), (8, 6), (9, 7), (24, 8)] {
+                let layout = layout(capacity, value_len);
+                assert_eq!((layout.buckets, layout.stride()), (buckets, stride));
+                assert_eq!(layout.index_words(), buckets as usize * 8, "a cache line each");
+                assert_eq!(layout.table_words(), 8 + buckets as usize * 8 + capacity * stride);
+                assert_eq!(layout.ring_words(), capacity.div_ceil(2), "four bytes a change");
+                let versions = (64 + CHECKPOINTS) * 64;
+                assert_eq!(layout.words(64), layout.table_words() + layout.ring_words() + versions);
+            }
+        }
+    }
+
+    #[test]
+    fn the_greatest_capacity_is_possible_and_no_other_above_or_none() {
+        assert_eq!(layout(CAPACITY_MAX, 8).capacity as usize, CAPACITY_MAX);
+        for capacity in [0, CAPACITY_MAX + 1] {
+            assert!(std::panic::catch_unwind(|| layout(capacity, 8)).is_err(), "{capacity}");
+        }
+    }
+}

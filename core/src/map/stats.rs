@@ -94,3 +94,31 @@ impl MapStats {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redundancy_is_what_came_over_what_changed_something() {
+        assert_eq!(MapStats::default().redundancy(), None);
+        let stats = |records_received, records_applied| MapStats {
+            records_received,
+            records_applied,
+            ..MapStats::default()
+        };
+        assert_eq!(stats(5, 0).redundancy(), None);
+        assert_eq!(stats(6, 4).redundancy(), Some(1.5));
+        assert_eq!(stats(1, 1).redundancy(), Some(1.0));
+    }
+
+    #[test]
+    fn mends_are_counted_by_their_cause() {
+        let mut stats = MapStats::default();
+        for (cause, times) in [(Cause::StartedUnmet, 1), (Cause::SlotConflict, 2), (Cause::Unknown, 3)] {
+            (0..times).for_each(|_| stats.count_mend(cause));
+        }
+        let MapStats { mends_started_unmet, mends_slot_conflict, mends_unknown, .. } = stats;
+        assert_eq!([mends_started_unmet, mends_slot_conflict, mends_unknown], [1, 2, 3]);
+    }
+}
