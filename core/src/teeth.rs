@@ -53,6 +53,8 @@ teeth! {
     GenerationNotRaised,
     /// R4.2: the first write is allowed before every live peer has been committed from.
     EarlyWrite,
+    /// R4.2: servers that are met after the start are not asked for our slot's older records.
+    HistoryUnasked,
     /// R4.4: a packet computed for another life is taken.
     AnyLife,
     /// R4.4: packets from a life older than one known are taken.

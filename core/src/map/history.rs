@@ -1,8 +1,8 @@
 //! Our slot's older records, exchanged with each peer that we had not met when we started writing (R4.2).
 //!
-//! The start deadline expired, or a peer was held dead. We wrote before we had met everyone, so our version may cover writes of our slot's earlier lives that we never saw,
-//! and whoever joins our version believes it. We ask each peer for such records and tell them on, stamps unchanged;
-//! both sides take them past the skip of R6, by R1 alone.
+//! The start deadline expired, or a peer was held dead. We wrote before we had met everyone, so our version may cover writes
+//! of our slot's earlier lives that we never saw, and whoever joins our version believes it. We ask each peer for such
+//! records and tell them on, stamps unchanged; both sides take them past the skip of R6, by R1 alone.
 
 use super::peer::HistoryServe;
 use super::stats::Cause;
@@ -11,6 +11,7 @@ use super::{Map, Phase};
 use crate::clock::Dot;
 use crate::id::{Slot, SlotSet};
 use crate::limits::REPAIR_SCAN_MAX;
+use crate::teeth::Tooth;
 use crate::wire::{
     Envelope, HistoryAnswer, HistoryAnswerFixed, HistoryAsk, HistoryAskFixed, Kind, MapShape, Reject,
 };
@@ -20,6 +21,7 @@ impl<const N: usize> Map<'_, N> {
     /// forgotten, only who is back.
     pub fn history_unmet(&self) -> SlotSet {
         match self.state.phase {
+            _ if self.broken(Tooth::HistoryUnasked) => SlotSet::EMPTY,
             Phase::Active { .. } => self.state.unmet.difference(self.forgotten_slots()),
             _ => SlotSet::EMPTY,
         }

@@ -85,7 +85,7 @@ fn run(seed: u64, told: bool, faults: Faults, adjust: fn(&mut Config)) -> u64 {
 }
 
 #[test]
-fn an_expired_deadline() {
+pub(crate) fn an_expired_deadline() {
     let mended: Vec<_> = (0..10).map(|seed| run(seed, false, Faults::default(), without_repair)).collect();
     println!("mended: {mended:?}");
 }

@@ -10,7 +10,8 @@ use popmap_tests::explore::{Restart, Scope, random, search, trace};
 use popmap_tests::teeth::with_broken;
 
 use super::{
-    false_suspicion_refuted, forget, late_acks, orphans, own_past, repair, slot_conflict, torn_reads,
+    false_suspicion_refuted, forget, late_acks, orphans, own_past, repair, slot_conflict, start_deadline,
+    torn_reads,
 };
 
 const STATES_MAX: usize = 20_000_000;
@@ -52,6 +53,7 @@ fn catch(tooth: Tooth) -> Catch {
         }
         Tooth::GenerationNotRaised => Search(scopes::lost_generation),
         Tooth::EarlyWrite | Tooth::AnyLife | Tooth::OldLives => Both(scopes::crashes),
+        Tooth::HistoryUnasked => Scenario("start_deadline", start_deadline::an_expired_deadline),
         Tooth::NotReasserted => Scenario("own_past", own_past::what_this_life_wrote_stands),
         Tooth::CursorKept => Search(scopes::crashes),
         Tooth::NotFenced => {
