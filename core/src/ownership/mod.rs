@@ -269,8 +269,36 @@ mod tests {
         let key = |i: u32| Key::from_name(&i.to_le_bytes());
         assert!((0..100).all(|i| owners.owner(key(i)) == Some(Slot::at(0))));
         assert_eq!(owners.owners(key(1), &mut [Slot::at(0); 2]), 1);
+        assert_eq!(owners.equal, Some(SlotSet::first(1)), "those that own anything weigh the same");
         owners.set_weight(Slot::at(0), 0);
         assert!((0..100).any(|i| owners.owner(key(i)) == Some(Slot::at(1))));
+        assert_eq!(owners.equal, Some(SlotSet::first(2)));
+
+        let mut owners = Owners::equal(SlotSet::first(3));
+        owners.set_weight(Slot::at(1), 0);
+        owners.set_weight(Slot::at(2), 2);
+        assert_eq!(owners.equal, None);
+        let mut slots = [Slot::at(7); 3];
+        assert_eq!(owners.owners(key(1), &mut slots), 2);
+        assert!(!slots[..2].contains(&Slot::at(1)));
+    }
+
+    /// The quotients are of logarithms to 16 bits behind the point, so some are equal.
+    #[test]
+    fn of_equal_quotients_the_higher_priority_decides() {
+        let live = SlotSet::first(64);
+        let mut owners = Owners::equal(live);
+        owners.set_weight(Slot::at(9), 2);
+        let mut ties = 0;
+        for i in 0..20_000u32 {
+            let key = Key::from_name(&i.to_le_bytes());
+            let quotient = |slot: &Slot| depth(priority(*slot, key)) * if slot.get() == 9 { 1 } else { 2 };
+            let least = live.iter().map(|slot| quotient(&slot)).min().unwrap();
+            let among = || live.iter().filter(|slot| quotient(slot) == least);
+            ties += u32::from(among().count() > 1);
+            assert_eq!(owners.owner(key), among().max_by_key(|&slot| priority(slot, key)), "key {i}");
+        }
+        assert!(ties >= 5, "{ties}");
     }
 
     const GOLDEN_MIX: u64 = 0x171f37e038d4f5b2;
