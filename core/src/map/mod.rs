@@ -525,3 +525,6 @@ impl<const N: usize> fmt::Debug for Map<'_, N> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(popmap_loom)))]
+mod tests;

@@ -1,0 +1,335 @@
+//! Replicas that exchange single packets: where a walk starts, what a packet says, how much room it takes.
+
+use std::vec;
+use std::vec::Vec;
+
+use super::*;
+use crate::id::Key;
+use crate::wire::{Body, DeltaFixed, VersionFixed, parse, seal};
+
+const CLUSTER: u64 = 9;
+const SHAPE: Shape = Shape { schema: 1, value_len: 8 };
+const HEADER: usize = crate::wire::HEADER;
+
+type Replica = Map<'static, 4>;
+
+/// A replica that writes, in a PoP of three.
+fn replica(slot: usize, capacity: usize) -> Replica {
+    let config = MapConfig {
+        slot: Slot::at(slot),
+        configured: SlotSet::first(3),
+        life: Life { generation: 1, id: 100 + slot as u64 },
+        capacity,
+        shape: SHAPE,
+        start_deadline: Instant::ZERO,
+    };
+    let words = vec![0; Replica::words(capacity, &SHAPE)].leak();
+    let mut map = Replica::new(words, &config).unwrap();
+    map.advance(Instant::ZERO);
+    assert_eq!(map.phase(), Phase::Active { expired: true });
+    map
+}
+
+fn key(n: u64) -> Key {
+    Key::from_words([n, n])
+}
+
+fn put_all(map: &mut Replica, keys: impl Iterator<Item = u64>) {
+    for n in keys {
+        map.put(key(n), &n.to_le_bytes()).unwrap();
+    }
+}
+
+/// Writes a packet; `None` if it was not written.
+fn written(write: impl FnOnce(&mut [u8]) -> Option<(Envelope, usize)>) -> Option<Vec<u8>> {
+    let mut frame = vec![0; 1_400];
+    let (envelope, len) = write(&mut frame)?;
+    frame.truncate(len);
+    seal(&mut frame, &envelope, CLUSTER, 1);
+    Some(frame)
+}
+
+/// Checks that `write` needs just so many bytes for what it writes.
+fn fits_exactly(len: usize, write: impl Fn(&mut [u8]) -> Option<(Envelope, usize)>) {
+    assert_eq!(write(&mut vec![0; len]).map(|(_, len)| len), Some(len));
+    assert!((0..len).all(|less| write(&mut vec![0; less]).is_none()), "less than {len} bytes are enough");
+}
+
+/// Takes a packet in, as a node does.
+fn deliver(to: &mut Replica, packet: &[u8]) -> Option<DeltaOutcome> {
+    let (envelope, body) = parse(packet, CLUSTER, &SHAPE, 4).unwrap();
+    to.admit(&envelope).unwrap();
+    let from = envelope.slot;
+    match body {
+        Body::Version(packet) => {
+            to.on_version(from, &packet);
+        }
+        Body::Delta(packet) => return Some(to.on_delta(&envelope, &packet).unwrap()),
+        _ => unreachable!("not sent here"),
+    }
+    None
+}
+
+/// Asks `from` for what `to` lacks, in a window of so many packets.
+fn ask(from: &mut Replica, to: &Replica, window: u16) {
+    let request = Request { force: true, window, ..Request::default() };
+    deliver(from, &written(|frame| to.write_version(from.slot(), &request, frame)).unwrap());
+}
+
+/// Brings both together until each knows the other's life, and `to` everything.
+fn pull(from: &mut Replica, to: &mut Replica) {
+    // A packet for nobody's life in particular makes ours known.
+    let hello = written(|frame| from.write_version(to.slot(), &Request::default(), frame)).unwrap();
+    deliver(to, &hello);
+    loop {
+        ask(from, to, 64);
+        while let Some(packet) = written(|frame| from.write_delta(to.slot(), frame)) {
+            if deliver(to, &packet).unwrap().committed {
+                return;
+            }
+        }
+    }
+}
+
+/// What the first packet of an answer says.
+#[derive(PartialEq, Eq, Debug)]
+struct Start {
+    from: u64,
+    flags: u32,
+}
+
+/// Returns where the walk starts that `to` is sent when it asks, and forgets it.
+fn start(from: &mut Replica, to: &Replica) -> Start {
+    ask(from, to, 1);
+    let packet = written(|frame| from.write_delta(to.slot(), frame)).unwrap();
+    let (_, Body::Delta(delta)) = parse(&packet, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
+    let flags = delta.fixed.flags.get() & (DeltaFixed::FROM_BASE | DeltaFixed::FROM_SCAN);
+    Start { from: delta.fixed.from.get(), flags }
+}
+
+const fn at_cursor(from: u64) -> Start {
+    Start { from, flags: 0 }
+}
+
+const fn at_checkpoint(from: u64) -> Start {
+    Start { from, flags: DeltaFixed::FROM_BASE }
+}
+
+/// Where a walk for a peer starts whose cursor is at change 100 and whose version covers `covered` more changes; `behind` more
+/// follow. Checkpoints are at every 2,500th change.
+fn start_after(covered: u64, behind: u64) -> Start {
+    let [mut author, mut peer, mut other] = [0, 1, 2].map(|slot| replica(slot, 20_000));
+    put_all(&mut author, 0..100);
+    pull(&mut author, &mut peer);
+    put_all(&mut author, 100..100 + covered);
+    pull(&mut author, &mut other);
+    pull(&mut other, &mut peer);
+    put_all(&mut author, 100 + covered..100 + covered + behind);
+    start(&mut author, &peer)
+}
+
+#[test]
+fn a_walk_starts_at_a_cursor_that_is_near() {
+    assert_eq!(start_after(0, 0), at_cursor(100));
+    // Though a checkpoint is nearer.
+    assert_eq!(start_after(3_000, 1_096), at_cursor(100), "4,096 behind the head");
+}
+
+#[test]
+fn a_walk_starts_at_the_newest_checkpoint_that_the_version_covers_if_the_cursor_is_far() {
+    assert_eq!(start_after(3_000, 1_097), at_checkpoint(2_500), "4,097 behind the head");
+    assert_eq!(start_after(5_500, 2_000), at_checkpoint(5_000));
+    assert_eq!(start_after(0, 6_000), at_cursor(100), "its version covers no checkpoint");
+}
+
+#[test]
+fn a_walk_for_one_without_a_cursor_starts_at_a_checkpoint_or_with_a_scan() {
+    let [mut author, mut other, mut peer] = [0, 1, 2].map(|slot| replica(slot, 20_000));
+    put_all(&mut author, 0..3_000);
+    pull(&mut author, &mut other);
+    put_all(&mut author, 3_000..3_100);
+    assert_eq!(start(&mut author, &peer), Start { from: 0, flags: DeltaFixed::FROM_SCAN });
+    pull(&mut other, &mut peer);
+    assert_eq!(start(&mut author, &peer), at_checkpoint(2_500));
+    // A checkpoint at the head: it lacks nothing of what is in front of it.
+    author.note_checkpoint();
+    pull(&mut author, &mut other);
+    let mut late = replica(2, 20_000);
+    pull(&mut other, &mut late);
+    assert_eq!(start(&mut author, &late), at_checkpoint(3_100));
+}
+
+/// A checkpoint costs a version, and its place among sixteen: none is noted where nothing changed, and one comes of itself
+/// after an eighth of the ring, or 64 changes where that is more.
+#[test]
+fn checkpoints_are_noted_after_an_eighth_of_the_ring() {
+    for (capacity, far) in [(100, 64), (800, 100), (4_000, 500)] {
+        let mut map = replica(0, capacity);
+        let mut noted = Vec::new();
+        for n in 1..=3 * far {
+            put_all(&mut map, core::iter::once(n % 50));
+            if map.checkpoints.newest() == map.log_head() {
+                noted.push(n);
+            }
+        }
+        assert_eq!(noted, [far, 2 * far, 3 * far], "of {capacity}");
+        let count = map.checkpoints.iter().count();
+        map.note_checkpoint();
+        assert_eq!(map.checkpoints.iter().count(), count);
+        put_all(&mut map, 0..1);
+        map.note_checkpoint();
+        assert_eq!(map.checkpoints.iter().count(), count + 1);
+        assert_eq!(map.checkpoints.newest(), map.log_head());
+    }
+}
+
+#[test]
+fn before_the_first_answer_one_packet_is_asked_for() {
+    let [mut author, mut peer] = [0, 1].map(|slot| replica(slot, 1_000));
+    put_all(&mut author, 0..1);
+    let asked = |peer: &Replica, window| {
+        let request = Request { window, ..Request::default() };
+        let packet = written(|frame| peer.write_version(Slot::at(0), &request, frame)).unwrap();
+        let (_, Body::Version(version)) = parse(&packet, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
+        version.fixed.window.get()
+    };
+    assert_eq!([0, 1, 64].map(|window| asked(&peer, window)), [0, 1, 1]);
+    pull(&mut author, &mut peer);
+    assert_eq!([0, 1, 64].map(|window| asked(&peer, window)), [0, 1, 64]);
+}
+
+#[test]
+fn a_version_says_what_is_asked() {
+    let [mut author, mut peer] = [0, 1].map(|slot| replica(slot, 1_000));
+    put_all(&mut author, 0..1);
+    let flags = |peer: &Replica, request: &Request| {
+        let packet = written(|frame| peer.write_version(Slot::at(0), request, frame)).unwrap();
+        let (_, Body::Version(version)) = parse(&packet, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
+        version.fixed.flags.get()
+    };
+    let plain = Request::default();
+    assert_eq!(flags(&peer, &plain), VersionFixed::UNSEEN);
+    assert_eq!(flags(&peer, &Request { reply: true, ..plain }), VersionFixed::UNSEEN | VersionFixed::REPLY);
+    pull(&mut author, &mut peer);
+    assert_eq!(flags(&peer, &plain), VersionFixed::HAS_CURSOR);
+    let all = Request { reply: true, force: true, window: 1 };
+    assert_eq!(flags(&peer, &all), VersionFixed::HAS_CURSOR | VersionFixed::REPLY | VersionFixed::FORCE);
+}
+
+#[test]
+fn packets_are_written_where_they_just_fit() {
+    let [mut author, mut peer] = [0, 1].map(|slot| replica(slot, 1_000));
+    put_all(&mut author, 0..1);
+    put_all(&mut peer, 1..2);
+    // A counter of 8 bytes for each of the slots that wrote, behind the bits of which they are.
+    let request = Request::default();
+    fits_exactly(HEADER + 40 + 8 + 8, |frame| author.write_version(Slot::at(1), &request, frame));
+    pull(&mut author, &mut peer);
+    fits_exactly(HEADER + 40 + 8 + 16, |frame| peer.write_version(Slot::at(0), &request, frame));
+    // A record of 40 bytes must fit, and a version that says nothing.
+    ask(&mut peer, &author, 1);
+    let mut delta = |len: usize| peer.write_delta(Slot::at(0), &mut vec![0; len]).map(|(_, len)| len);
+    assert_eq!((0..HEADER + 40 + 8 + 40).find_map(&mut delta), None);
+    assert_eq!(delta(HEADER + 40 + 8 + 40), Some(HEADER + 40 + 40 + 8), "but no counter: it would go on");
+    ask(&mut peer, &author, 1);
+    let whole = written(|frame| peer.write_delta(Slot::at(0), frame)).unwrap();
+    assert_eq!(whole.len(), HEADER + 40 + 40 + 8 + 8, "and the counter that the asker lacks");
+}
+
+#[test]
+fn what_a_map_holds_is_counted() {
+    let mut map = replica(0, 100);
+    assert!(map.is_empty() && (map.len(), map.tombstones(), map.log_head()) == (0, 0, 0));
+    put_all(&mut map, 0..3);
+    assert!(!map.is_empty());
+    assert_eq!((map.len(), map.tombstones(), map.log_head(), map.capacity()), (3, 0, 3, 100));
+    map.remove(key(1)).unwrap();
+    assert_eq!((map.len(), map.tombstones(), map.log_head()), (3, 1, 4));
+}
+
+#[test]
+fn who_is_alive_and_how_much_it_takes_is_as_told() {
+    let mut map = replica(0, 100);
+    let [me, second, third] = [0, 1, 2].map(Slot::at);
+    assert_eq!(map.live(), SlotSet::first(3));
+    map.set_live(SlotSet::EMPTY.with(third).with(Slot::at(3)));
+    assert_eq!(map.live(), SlotSet::EMPTY.with(me).with(third), "ours is, and no slot that the PoP has not");
+    map.set_weight(third, 0);
+    assert!((0..100).all(|n| map.owners().owner(key(n)) == Some(me)));
+    map.set_configured(SlotSet::EMPTY.with(second));
+    assert_eq!(map.live(), SlotSet::EMPTY.with(me));
+    assert!(!map.slot_is_bound());
+    map.bind_slot(true);
+    assert!(map.slot_is_bound());
+}
+
+#[test]
+fn a_start_that_is_held_waits_for_its_deadline() {
+    let words = vec![0; Replica::words(100, &SHAPE)].leak();
+    let config = MapConfig {
+        slot: Slot::at(0),
+        configured: SlotSet::first(1),
+        life: Life { generation: 1, id: 1 },
+        capacity: 100,
+        shape: SHAPE,
+        start_deadline: Instant::from_millis(10),
+    };
+    let mut map = Replica::new(words, &config).unwrap();
+    map.hold_start(true);
+    map.advance(Instant::from_millis(9));
+    assert_eq!(map.phase(), Phase::Starting);
+    map.hold_start(false);
+    assert_eq!(map.phase(), Phase::Active { expired: false }, "alone, it waits for nobody");
+
+    let words = vec![0; Replica::words(100, &SHAPE)].leak();
+    let mut map = Replica::new(words, &config).unwrap();
+    map.hold_start(true);
+    map.advance(Instant::from_millis(10));
+    assert_eq!(map.phase(), Phase::Active { expired: true });
+}
+
+#[test]
+fn a_refusal_names_the_field_and_what_would_be_taken() {
+    let config = MapConfig {
+        slot: Slot::at(0),
+        configured: SlotSet::first(1),
+        life: Life { generation: 1, id: 1 },
+        capacity: 100,
+        shape: SHAPE,
+        start_deadline: Instant::ZERO,
+    };
+    let needed = Replica::words(100, &SHAPE);
+    let refused = |config: &MapConfig, words: usize, first: u64| {
+        let storage = vec![0; words].leak();
+        storage[0] = first;
+        Replica::new(storage, config).map(|_| ()).map_err(|error| std::format!("{error}"))
+    };
+    assert_eq!(refused(&config, needed, 0), Ok(()));
+    let expected = [
+        (MapConfig { slot: Slot::at(1), ..config }, "slot: S1 is not one of the configured slots below 4"),
+        (
+            MapConfig { configured: SlotSet::first(5), ..config },
+            "slot: S0 is not one of the configured slots below 4",
+        ),
+        (
+            MapConfig { life: Life { generation: 1, id: 0 }, ..config },
+            "life.id: 0 means no life; give 64 random bits that are not all zero",
+        ),
+        (MapConfig { capacity: 0, ..config }, "capacity: 0 records; 1 to 4194304 are possible"),
+        (
+            MapConfig { capacity: CAPACITY_MAX + 1, ..config },
+            "capacity: 4194305 records; 1 to 4194304 are possible",
+        ),
+        (
+            MapConfig { shape: Shape { value_len: 513, ..SHAPE }, ..config },
+            "value_len: 513 bytes; at most 512 are possible",
+        ),
+    ];
+    for (config, said) in expected {
+        assert_eq!(refused(&config, needed, 0), Err(said.into()));
+    }
+    let short = std::format!("storage: {} words of 8 bytes given, {needed} needed", needed - 1);
+    assert_eq!(refused(&config, needed - 1, 0), Err(short));
+    let used = "storage: has been used before; a new map starts from all-zero words";
+    assert_eq!(refused(&config, needed, 1), Err(used.into()));
+}
