@@ -38,7 +38,7 @@ pub struct MapStats {
     pub records_refused: u64,
     /// Puts refused because the table was full (R3).
     pub puts_refused: u64,
-    /// Delta packets that carried records.
+    /// Delta packets taken in.
     pub deltas: u64,
     /// Versions committed from deltas (R5).
     pub commits: u64,

@@ -333,3 +333,135 @@ fn a_refusal_names_the_field_and_what_would_be_taken() {
     let used = "storage: has been used before; a new map starts from all-zero words";
     assert_eq!(refused(&config, needed, 1), Err(used.into()));
 }
+
+/// The packets of an answer, one by one.
+fn answer(from: &mut Replica, to: Slot) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    while let Some(packet) = written(|frame| from.write_delta(to, frame)) {
+        packets.push(packet);
+    }
+    assert!(from.owes_delta().is_empty());
+    packets
+}
+
+/// Calls `look` with the fixed part of a delta and the number of its records.
+fn delta_of<T>(packet: &[u8], look: impl FnOnce(&DeltaFixed, usize) -> T) -> T {
+    let (_, Body::Delta(delta)) = parse(packet, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
+    look(delta.fixed, delta.records.len())
+}
+
+/// The stretch that a delta is of, and whether it is the last, and complete.
+fn stretch(packet: &[u8]) -> (u64, u64, bool, bool) {
+    delta_of(packet, |fixed, _| {
+        let has = |flag| fixed.flags.get() & flag != 0;
+        (fixed.from.get(), fixed.to.get(), has(DeltaFixed::LAST), has(DeltaFixed::COMPLETE))
+    })
+}
+
+/// An author of 500 records, and one that has the first and a cursor.
+fn author_and_follower() -> [Replica; 2] {
+    let [mut author, mut follower] = [0, 1].map(|slot| replica(slot, 1_000));
+    put_all(&mut author, 0..1);
+    pull(&mut author, &mut follower);
+    put_all(&mut author, 1..500);
+    [author, follower]
+}
+
+#[test]
+fn an_answer_has_as_many_packets_as_the_window_and_they_follow_one_another() {
+    for window in [1, 3, 64] {
+        let [mut author, mut follower] = author_and_follower();
+        let sent = author.stats().records_sent;
+        ask(&mut author, &follower, window);
+        let packets = answer(&mut author, follower.slot());
+        // 32 records of 40 bytes fit beside an empty version.
+        assert_eq!(packets.len(), usize::from(window).min(500_usize.div_ceil(32)));
+        let records: usize = packets.iter().map(|packet| delta_of(packet, |_, records| records)).sum();
+        assert_eq!(author.stats().records_sent - sent, records as u64);
+        let mut at = 1;
+        for (n, packet) in (1..).zip(&packets) {
+            let (from, to, last, complete) = stretch(packet);
+            assert_eq!((from, last, complete), (at, n == packets.len(), to == 500), "packet {n} of {window}");
+            at = to;
+            let outcome = deliver(&mut follower, packet).unwrap();
+            let expected =
+                DeltaOutcome { progress: true, committed: complete, last, ..DeltaOutcome::default() };
+            assert_eq!(outcome, expected);
+        }
+        assert_eq!(follower.len(), 1 + records);
+    }
+}
+
+#[test]
+fn what_was_lost_is_sent_to_the_end_of_the_gap_and_no_further() {
+    let [mut author, mut follower] = author_and_follower();
+    ask(&mut author, &follower, 3);
+    let [first, lost, third] = &answer(&mut author, follower.slot())[..] else { panic!() };
+    assert!(!deliver(&mut follower, first).unwrap().gap);
+    let behind = deliver(&mut follower, third).unwrap();
+    assert_eq!(behind, DeltaOutcome { progress: true, last: true, gap: true, ..DeltaOutcome::default() });
+
+    ask(&mut author, &follower, 64);
+    let again = answer(&mut author, follower.slot());
+    let (from, to, ..) = stretch(lost);
+    assert_eq!(again.iter().map(|packet| stretch(packet)).collect::<Vec<_>>(), [(from, to, true, false)]);
+    let closed = deliver(&mut follower, &again[0]).unwrap();
+    assert_eq!(closed, DeltaOutcome { progress: true, last: true, ..DeltaOutcome::default() });
+    // The cursor is behind the third now.
+    ask(&mut author, &follower, 1);
+    assert_eq!(stretch(&answer(&mut author, follower.slot())[0]).0, stretch(third).1);
+}
+
+#[test]
+fn a_packet_walks_no_more_than_4096_changes() {
+    let [mut author, mut follower] = [0, 1].map(|slot| replica(slot, 10_000));
+    put_all(&mut author, 0..1);
+    pull(&mut author, &mut follower);
+    // All but the last have moved on.
+    put_all(&mut author, core::iter::repeat_n(0, 5_000));
+    ask(&mut author, &follower, 64);
+    let packets = answer(&mut author, follower.slot());
+    let stretches: Vec<_> = packets.iter().map(|packet| stretch(packet)).collect();
+    assert_eq!(stretches, [(1, 4_097, false, false), (4_097, 5_001, true, true)]);
+    assert_eq!(
+        packets.iter().map(|packet| delta_of(packet, |_, records| records)).collect::<Vec<_>>(),
+        [0, 1]
+    );
+}
+
+#[test]
+fn a_duplicate_is_passed_over_and_counted() {
+    let [mut author, mut follower] = author_and_follower();
+    ask(&mut author, &follower, 1);
+    let packet = &answer(&mut author, follower.slot())[0];
+    let before = *follower.stats();
+    assert!(!deliver(&mut follower, packet).unwrap().duplicate);
+    let once = *follower.stats();
+    assert_eq!((once.deltas, once.records_received - before.records_received), (before.deltas + 1, 32));
+    assert_eq!(once.records_applied - before.records_applied, 32);
+    let outcome = deliver(&mut follower, packet).unwrap();
+    assert_eq!(outcome, DeltaOutcome { duplicate: true, last: true, ..DeltaOutcome::default() });
+    let twice = *follower.stats();
+    assert_eq!((twice.deltas, twice.deltas_out_of_order), (once.deltas + 1, once.deltas_out_of_order + 1));
+    assert_eq!(twice.records_received - once.records_received, 32);
+    assert_eq!(twice.records_covered - once.records_covered, 32);
+    assert_eq!(twice.records_applied, once.records_applied);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_nothing_is_committed() {
+    let mut author = replica(0, 1_000);
+    let mut small = replica(1, 20);
+    put_all(&mut author, 0..1);
+    pull(&mut author, &mut small);
+    put_all(&mut author, 1..30);
+    ask(&mut author, &small, 64);
+    let packets = answer(&mut author, small.slot());
+    assert_eq!(packets.len(), 1);
+    let outcome = deliver(&mut small, &packets[0]).unwrap();
+    assert_eq!(outcome, DeltaOutcome { refused: true, last: true, ..DeltaOutcome::default() });
+    assert_eq!((small.len(), small.version().get(Slot::at(0))), (20, 1 << 32 | 1));
+    assert_eq!(small.stats().records_refused, 10);
+    ask(&mut author, &small, 64);
+    assert_eq!(stretch(&answer(&mut author, small.slot())[0]).0, 1, "the cursor has not moved");
+}
