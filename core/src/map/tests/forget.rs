@@ -1,0 +1,139 @@
+//! Forgetting a slot (rule R2): who may be forgotten, until when it is, and what becomes of whoever was.
+
+use super::*;
+use crate::wire::LifeNotice;
+
+const ME: Slot = Slot::at(0);
+const OTHER: Slot = Slot::at(1);
+const THIRD: Slot = Slot::at(2);
+
+/// A replica for which only it is alive, and the others were never heard.
+fn alone() -> Replica {
+    let mut map = replica(0, 100);
+    map.set_live(SlotSet::EMPTY.with(ME));
+    map
+}
+
+/// Word that the lives of our slot up to this generation were forgotten.
+fn told_of_our_own(map: &mut Replica, generation: u32) {
+    let life = Life { generation, id: map.life().id };
+    map.on_life_notice(LifeNotice { slot: ME, life, forgotten: true });
+}
+
+#[test]
+fn who_may_not_be_forgotten_is_refused_with_a_reason() {
+    let said = |map: &mut Replica, slot| map.forget(slot).map_err(|error| (error, std::format!("{error}")));
+    let mut map = alone();
+    assert_eq!(
+        said(&mut map, ME),
+        Err((ForgetError::Own, "slot: our own cannot be forgotten here; ask another server".into()))
+    );
+    let beyond = Slot::at(3);
+    let text = "slot: S3 is not configured, so nothing waits for it";
+    assert_eq!(said(&mut map, beyond), Err((ForgetError::NotConfigured(beyond), text.into())));
+    let text = "slot: no life of S1 is known; take it out of the configured slots instead";
+    assert_eq!(said(&mut map, OTHER), Err((ForgetError::Unknown(OTHER), text.into())));
+    map.set_live(SlotSet::EMPTY.with(OTHER));
+    let text = "slot: S1 is alive; only a server held dead can be forgotten";
+    assert_eq!(said(&mut map, OTHER), Err((ForgetError::Alive(OTHER), text.into())));
+    assert!(map.forgotten_slots().is_empty() && map.forgotten().occupied().is_empty());
+    told_of_our_own(&mut map, 1);
+    assert_eq!(
+        said(&mut map, OTHER),
+        Err((ForgetError::Over, "this life is over itself: start anew".into()))
+    );
+}
+
+/// Each by itself is knowledge of a life: a packet, a write, others' word.
+#[test]
+fn whoever_was_ever_known_of_can_be_forgotten() {
+    let mut heard = replica(0, 100);
+    let mut peer = replica(1, 100);
+    deliver(&mut heard, &written(|frame| peer.write_version(ME, &Request::default(), frame)).unwrap());
+    heard.set_live(SlotSet::EMPTY);
+    assert_eq!(heard.forget(OTHER), Ok(1));
+
+    put_all(&mut peer, 0..1);
+    let mut between = replica(2, 100);
+    pull(&mut peer, &mut between);
+    let mut holds = replica(0, 100);
+    pull(&mut between, &mut holds);
+    holds.set_live(SlotSet::EMPTY);
+    assert!(!holds.life_of(OTHER).is_known());
+    assert_eq!(holds.forget(OTHER), Ok(1));
+    assert_eq!(holds.len(), 1, "what it wrote stays");
+    assert!(holds.version().get(OTHER) > 0, "and no version falls");
+
+    let mut told = alone();
+    told.hear_of(OTHER, 7);
+    assert_eq!(told.forget(OTHER), Ok(7));
+}
+
+#[test]
+fn a_slot_is_forgotten_until_a_later_life_is_known() {
+    let mut map = alone();
+    map.hear_of(OTHER, 7);
+    assert_eq!(map.forget(OTHER), Ok(7));
+    assert_eq!(
+        map.forgotten().get(OTHER),
+        7 << 32 | u64::from(u32::MAX),
+        "all that generation 7 may have used"
+    );
+    assert_eq!(map.forgotten_slots(), SlotSet::EMPTY.with(OTHER));
+    assert_eq!(map.forget(OTHER), Ok(7), "again, and nothing changes");
+    map.hear_of(OTHER, 7);
+    assert_eq!(map.forgotten_slots(), SlotSet::EMPTY.with(OTHER));
+    map.set_live(SlotSet::first(3));
+    assert_eq!(map.live(), SlotSet::EMPTY.with(ME).with(THIRD), "nobody waits for it");
+    for (generation, forgotten) in [(6, true), (7, true), (8, false)] {
+        assert_eq!(map.is_forgotten(OTHER, Life { generation, id: 1 }), forgotten, "generation {generation}");
+    }
+    map.hear_of(OTHER, 8);
+    assert!(map.forgotten_slots().is_empty());
+    map.set_live(SlotSet::first(3));
+    assert_eq!(map.live(), SlotSet::first(3));
+    map.set_live(SlotSet::EMPTY);
+    assert_eq!(map.forget(OTHER), Ok(8));
+}
+
+#[test]
+fn who_was_forgotten_is_over() {
+    for (generation, raised) in [(1, 1), (5, 5)] {
+        let mut map = alone();
+        put_all(&mut map, 0..1);
+        while map.poll_event().is_some() {}
+        told_of_our_own(&mut map, generation);
+        assert_eq!((map.phase(), map.life().generation), (Phase::Forgotten, raised));
+        assert!(map.is_over());
+        let events = core::iter::from_fn(|| map.poll_event()).collect::<Vec<_>>();
+        assert!(events.contains(&Event::Forgotten { generation: raised }), "{events:?}");
+        assert!(map.put(key(1), &[0; 8]).is_err());
+        assert_eq!(written(|frame| map.write_version(OTHER, &Request::default(), frame)), None);
+    }
+    // Word of the lives before it is none of ours.
+    let mut map = alone();
+    let life = map.life();
+    told_of_our_own(&mut map, 0);
+    assert_eq!((map.phase(), map.life()), (Phase::Active { expired: true }, life));
+}
+
+/// A slot that keys bind does not believe just any generation, or none would be left to come back with (R4.5).
+#[test]
+fn a_bound_slot_believes_no_generation_near_the_end() {
+    let most = crate::limits::GENERATION_TOLD_MAX;
+    for (bound, generation, believed) in
+        [(false, most + 1, true), (true, most, true), (true, most + 1, false)]
+    {
+        let mut teller = alone();
+        teller.hear_of(OTHER, generation);
+        assert_eq!(teller.forget(OTHER), Ok(generation));
+        let mut told = replica(2, 100);
+        told.bind_slot(bound);
+        told.set_live(SlotSet::EMPTY);
+        deliver(
+            &mut told,
+            &written(|frame| teller.write_version(THIRD, &Request::default(), frame)).unwrap(),
+        );
+        assert_eq!(told.forgotten_slots().contains(OTHER), believed, "{generation:x}, bound: {bound}");
+    }
+}

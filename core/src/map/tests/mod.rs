@@ -1,0 +1,98 @@
+//! Replicas that exchange single packets.
+//!
+//! Knows how a packet gets from one to the other. What each of the tests is about, its file knows.
+
+mod exchange;
+mod forget;
+mod state;
+
+use std::vec;
+use std::vec::Vec;
+
+use super::*;
+use crate::id::Key;
+use crate::wire::{Body, DeltaFixed, VersionFixed, parse, seal};
+
+const CLUSTER: u64 = 9;
+const SHAPE: Shape = Shape { schema: 1, value_len: 8 };
+const HEADER: usize = crate::wire::HEADER;
+
+type Replica = Map<'static, 4>;
+
+/// A replica that writes, in a PoP of three.
+fn replica(slot: usize, capacity: usize) -> Replica {
+    let config = MapConfig {
+        slot: Slot::at(slot),
+        configured: SlotSet::first(3),
+        life: Life { generation: 1, id: 100 + slot as u64 },
+        capacity,
+        shape: SHAPE,
+        start_deadline: Instant::ZERO,
+    };
+    let words = vec![0; Replica::words(capacity, &SHAPE)].leak();
+    let mut map = Replica::new(words, &config).unwrap();
+    map.advance(Instant::ZERO);
+    assert_eq!(map.phase(), Phase::Active { expired: true });
+    map
+}
+
+fn key(n: u64) -> Key {
+    Key::from_words([n, n])
+}
+
+fn put_all(map: &mut Replica, keys: impl Iterator<Item = u64>) {
+    for n in keys {
+        map.put(key(n), &n.to_le_bytes()).unwrap();
+    }
+}
+
+/// Writes a packet; `None` if it was not written.
+fn written(write: impl FnOnce(&mut [u8]) -> Option<(Envelope, usize)>) -> Option<Vec<u8>> {
+    let mut frame = vec![0; 1_400];
+    let (envelope, len) = write(&mut frame)?;
+    frame.truncate(len);
+    seal(&mut frame, &envelope, CLUSTER, 1);
+    Some(frame)
+}
+
+/// Checks that `write` needs just so many bytes for what it writes.
+fn fits_exactly(len: usize, write: impl Fn(&mut [u8]) -> Option<(Envelope, usize)>) {
+    assert_eq!(write(&mut vec![0; len]).map(|(_, len)| len), Some(len));
+    assert!((0..len).all(|less| write(&mut vec![0; less]).is_none()), "less than {len} bytes are enough");
+}
+
+/// Takes a packet in, as a node does.
+fn deliver(to: &mut Replica, packet: &[u8]) -> Option<DeltaOutcome> {
+    let (envelope, body) = parse(packet, CLUSTER, &SHAPE, 4).unwrap();
+    to.admit(&envelope).unwrap();
+    let from = envelope.slot;
+    match body {
+        Body::Version(packet) => {
+            to.on_version(from, &packet);
+        }
+        Body::Delta(packet) => return Some(to.on_delta(&envelope, &packet).unwrap()),
+        _ => unreachable!("not sent here"),
+    }
+    None
+}
+
+/// Asks `from` for what `to` lacks, in a window of so many packets.
+fn ask(from: &mut Replica, to: &Replica, window: u16) {
+    let request = Request { force: true, window, ..Request::default() };
+    deliver(from, &written(|frame| to.write_version(from.slot(), &request, frame)).unwrap());
+}
+
+/// Brings both together until each knows the other's life, and `to` everything.
+fn pull(from: &mut Replica, to: &mut Replica) {
+    // A packet for nobody's life in particular makes ours known.
+    let hello = written(|frame| from.write_version(to.slot(), &Request::default(), frame)).unwrap();
+    deliver(to, &hello);
+    loop {
+        ask(from, to, 64);
+        while let Some(packet) = written(|frame| from.write_delta(to.slot(), frame)) {
+            if deliver(to, &packet).unwrap().committed {
+                return;
+            }
+        }
+    }
+}
