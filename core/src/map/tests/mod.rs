@@ -4,6 +4,7 @@
 
 mod exchange;
 mod forget;
+mod lives;
 mod state;
 
 use std::vec;
@@ -95,4 +96,20 @@ fn pull(from: &mut Replica, to: &mut Replica) {
             }
         }
     }
+}
+
+/// What the first packet of an answer says.
+#[derive(PartialEq, Eq, Debug)]
+struct Start {
+    from: u64,
+    flags: u32,
+}
+
+/// Returns where the walk starts that `to` is sent when it asks, and forgets it.
+fn start(from: &mut Replica, to: &Replica) -> Start {
+    ask(from, to, 1);
+    let packet = written(|frame| from.write_delta(to.slot(), frame)).unwrap();
+    let (_, Body::Delta(delta)) = parse(&packet, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
+    let flags = delta.fixed.flags.get() & (DeltaFixed::FROM_BASE | DeltaFixed::FROM_SCAN);
+    Start { from: delta.fixed.from.get(), flags }
 }
