@@ -4,6 +4,7 @@
 
 mod exchange;
 mod forget;
+mod history;
 mod lives;
 mod state;
 
