@@ -6,6 +6,7 @@ mod exchange;
 mod forget;
 mod history;
 mod lives;
+mod push;
 mod state;
 
 use std::vec;
