@@ -137,3 +137,22 @@ fn a_bound_slot_believes_no_generation_near_the_end() {
         assert_eq!(told.forgotten_slots().contains(OTHER), believed, "{generation:x}, bound: {bound}");
     }
 }
+
+#[test]
+fn whoever_is_heard_in_a_later_life_is_waited_for_again_at_once() {
+    let mut map = alone();
+    map.hear_of(OTHER, 7);
+    map.forget(OTHER).unwrap();
+    map.set_live(SlotSet::first(3));
+    let heard = |generation| Envelope {
+        kind: Kind::Ping,
+        slot: OTHER,
+        flags: 0,
+        life: Life { generation, id: 70 + u64::from(generation) },
+        to_life: 0,
+    };
+    assert_eq!(map.admit(&heard(7)), Err(crate::wire::Reject::Forgotten));
+    assert!(!map.live().contains(OTHER));
+    assert_eq!(map.admit(&heard(8)), Ok(()));
+    assert!(map.live().contains(OTHER));
+}

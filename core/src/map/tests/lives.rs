@@ -305,3 +305,53 @@ fn a_start_waits_for_the_live_ones_until_each_has_counted() {
     assert_eq!((map.phase(), map.waiting_for()), (Phase::Active { expired: false }, SlotSet::EMPTY));
     assert_eq!(map.history_unmet(), SlotSet::EMPTY.with(Slot::at(2)), "who was not live is met later");
 }
+
+/// Two servers that lost their generations, and each knows the other's last life, have to be able to tell each other.
+#[test]
+fn a_start_hears_a_life_notice_of_a_life_that_is_over() {
+    let over = |kind, to_life| envelope(PEER, 3, 30, kind, to_life);
+    let mut map = ours(5, false);
+    map.admit(&envelope(PEER, 4, 40, Kind::Ping, 0)).unwrap();
+    assert_eq!(map.admit(&over(Kind::LifeNotice, ID)), Ok(()));
+    assert_eq!(map.admit(&over(Kind::LifeNotice, ID + 1)), Err(Reject::OldLife), "for another life of ours");
+    assert_eq!(map.admit(&over(Kind::Ping, ID)), Err(Reject::OldLife));
+    assert_eq!(map.life_of(PEER), Life { generation: 4, id: 40 });
+    let mut map = ours(5, true);
+    map.admit(&envelope(PEER, 4, 40, Kind::Ping, 0)).unwrap();
+    assert_eq!(map.admit(&over(Kind::LifeNotice, ID)), Err(Reject::OldLife), "too late: it writes");
+}
+
+#[test]
+fn what_a_peer_said_of_itself_is_kept_for_its_life() {
+    let mut map = ours(5, true);
+    let said = |map: &Replica| {
+        let peer = &map.state.peers[PEER.index()];
+        (peer.active, peer.started_unmet)
+    };
+    let with = |generation, flags| Envelope {
+        flags,
+        ..envelope(PEER, generation, 7 * u64::from(generation), Kind::Ping, 0)
+    };
+    for (packet, expected) in [
+        (with(1, flag::SILENT), (false, false)),
+        (with(1, 0), (true, false)),
+        (with(1, flag::SILENT), (true, false)),
+        (with(1, flag::UNMET | flag::SILENT), (true, true)),
+        (with(1, 0), (true, true)),
+        (with(2, flag::SILENT | flag::CAUGHT_UP), (false, false)),
+        (with(2, flag::UNMET), (true, true)),
+    ] {
+        map.admit(&packet).unwrap();
+        assert_eq!(said(&map), expected, "{packet:?}");
+    }
+    map.advance(Instant::from_millis(3));
+    assert_eq!(map.state.peers[PEER.index()].heard, Instant::ZERO);
+    map.admit(&with(2, 0)).unwrap();
+    assert_eq!(map.state.peers[PEER.index()].heard, Instant::from_millis(3));
+}
+
+#[test]
+fn a_life_notice_is_written_where_it_just_fits() {
+    let map = ours(5, true);
+    fits_exactly(HEADER + 16, |frame| map.write_life_notice(PEER, Life { generation: 1, id: 1 }, 2, frame));
+}

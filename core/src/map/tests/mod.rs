@@ -7,6 +7,7 @@ mod forget;
 mod history;
 mod lives;
 mod push;
+mod repair;
 mod state;
 
 use std::vec;
