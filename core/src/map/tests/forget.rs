@@ -1,6 +1,7 @@
 //! Forgetting a slot (rule R2): who may be forgotten, until when it is, and what becomes of whoever was.
 
 use super::*;
+use crate::limits::QUARANTINE;
 use crate::wire::LifeNotice;
 
 const ME: Slot = Slot::at(0);
@@ -155,4 +156,120 @@ fn whoever_is_heard_in_a_later_life_is_waited_for_again_at_once() {
     assert!(!map.live().contains(OTHER));
     assert_eq!(map.admit(&heard(8)), Ok(()));
     assert!(map.live().contains(OTHER));
+}
+
+fn tell(from: &Replica, to: &mut Replica) {
+    let request = Request::default();
+    deliver(to, &written(|frame| from.write_version(to.slot(), &request, frame)).unwrap());
+}
+
+/// A replica that deleted a key, has forgotten the third slot, and waits for the other one, which has heard of the delete.
+fn one_that_collects() -> [Replica; 2] {
+    let [mut map, mut other] = [0, 1].map(|slot| replica(slot, 100));
+    put_all(&mut map, 0..2);
+    map.set_live(SlotSet::EMPTY.with(OTHER));
+    map.hear_of(THIRD, 1);
+    map.forget(THIRD).unwrap();
+    map.remove(key(0)).unwrap();
+    pull(&mut map, &mut other);
+    tell(&other, &mut map);
+    map.sweep(100);
+    [map, other]
+}
+
+#[test]
+fn what_leaves_without_a_forgotten_slot_is_remembered_and_told_to_whoever_may_hold_older_records() {
+    let [mut map, other] = one_that_collects();
+    map.advance(Instant::ZERO + QUARANTINE);
+    map.sweep(100);
+    assert_eq!(map.tombstones(), 1, "the other has not been heard that late");
+    tell(&other, &mut map);
+    map.sweep(100);
+    assert_eq!((map.tombstones(), map.stats().tombstones_collected), (0, 1));
+    assert_eq!(map.buried().occupied(), SlotSet::EMPTY.with(ME));
+    assert_eq!(map.buried().get(ME), 1 << 32 | 3, "the delete");
+
+    // To whom its version does not tell that it has had the delete: and there has to be room for that.
+    let mut new = replica(1, 100);
+    map.hear_of(OTHER, 1);
+    let asked = |map: &mut Replica, new: &Replica| {
+        let _ = map.admit(
+            &parse(
+                &written(|frame| new.write_version(ME, &Request::default(), frame)).unwrap(),
+                CLUSTER,
+                &SHAPE,
+                4,
+            )
+            .unwrap()
+            .0,
+        );
+        ask(map, new, 1);
+    };
+    new.state.life.id += 1;
+    new.state.life.generation += 1;
+    asked(&mut map, &new);
+    assert!(map.owes_delta().is_empty(), "it has not seen our version");
+    tell(&map, &mut new);
+    asked(&mut map, &new);
+    let mut delta = |len: usize| map.write_delta(OTHER, &mut vec![0; len]).map(|(_, len)| len);
+    assert_eq!((0..HEADER + 40 + 40 + 8 + 16).find_map(&mut delta), None);
+    assert_eq!(
+        delta(HEADER + 40 + 40 + 8 + 16),
+        Some(HEADER + 40 + 40 + 8 + 16),
+        "a record, no version, what is buried"
+    );
+    ask(&mut map, &new, 1);
+    let packet = written(|frame| map.write_delta(OTHER, frame)).unwrap();
+    assert_eq!(packet.len(), HEADER + 40 + 40 + 16 + 16);
+    let (_, Body::Delta(delta)) = parse(&packet, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
+    assert_eq!(delta.buried.to_vector::<4>(), *map.buried());
+}
+
+/// Alone, nobody is waited for but the packets that may still be on their way.
+#[test]
+fn a_tombstone_leaves_ten_seconds_after_the_observation() {
+    let mut map = replica(0, 100);
+    map.set_configured(SlotSet::EMPTY);
+    put_all(&mut map, 0..1);
+    map.remove(key(0)).unwrap();
+    map.advance(Instant::from_millis(500));
+    map.sweep(100);
+    let from = Instant::from_millis(500) + QUARANTINE;
+    map.advance(Instant(from.0 - 1));
+    map.sweep(100);
+    assert_eq!(map.tombstones(), 1);
+    map.advance(from);
+    map.sweep(100);
+    assert_eq!((map.tombstones(), map.floor(), map.buried().occupied()), (0, 1, SlotSet::EMPTY));
+}
+
+/// What a start takes of whose version it has not seen would end its life.
+#[test]
+fn who_starts_is_pushed_records_once_it_has_seen_our_version() {
+    let [mut map, _] = one_that_collects();
+    let config = MapConfig {
+        slot: OTHER,
+        configured: SlotSet::first(3),
+        life: Life { generation: 2, id: 7 },
+        capacity: 100,
+        shape: SHAPE,
+        start_deadline: Instant::NEVER,
+    };
+    let mut starting = Replica::new(vec![0; Replica::words(100, &SHAPE)].leak(), &config).unwrap();
+    let pushed = |map: &mut Replica, n| {
+        put_all(map, n..n + 1);
+        let push = written(|frame| map.write_push(OTHER, frame)).unwrap();
+        let (_, Body::Push(push)) = parse(&push, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
+        push.records.len()
+    };
+    tell(&starting, &mut map);
+    pushed(&mut map, 10);
+    assert_eq!(pushed(&mut map, 11), 0, "it has not");
+    tell(&map, &mut starting);
+    tell(&starting, &mut map);
+    assert_eq!(pushed(&mut map, 12), 1);
+    starting.advance(Instant::NEVER);
+    tell(&starting, &mut map);
+    assert_eq!(pushed(&mut map, 13), 1, "it writes");
+    assert!(!map.state.peers[OTHER.index()].has_seen, "which counts by itself");
 }

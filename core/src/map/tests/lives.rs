@@ -261,7 +261,8 @@ fn what_was_known_of_a_life_ends_with_it() {
     let [mut author, mut map] = [1, 0].map(|slot| replica(slot, 100));
     put_all(&mut author, 0..3);
     pull(&mut author, &mut map);
-    assert!(map.has_version_of(PEER) || map.version_of(PEER).get(PEER) > 0);
+    assert!(map.has_version_of(PEER) && map.version_of(PEER) == author.version());
+    assert!(!map.lacks(PEER));
     assert_eq!(start(&mut author, &map).from, 3);
     map.admit(&envelope(PEER, 2, 7, Kind::Ping, 0)).unwrap();
     assert!(!map.has_version_of(PEER) && map.version_of(PEER).occupied().is_empty());
