@@ -179,3 +179,111 @@ impl Session {
         self.ahead.iter().map(|&(from, _)| from).min().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    const fn stretch(origin: Origin, from: u64, to: u64, head: u64) -> Stretch {
+        Stretch { origin, from, to, head }
+    }
+
+    /// A session that has walked to 10.
+    fn walked() -> Session {
+        let mut session = Session::default();
+        let advance = session.advance(stretch(Origin::Base, 0, 10, 50));
+        assert_eq!(advance, Advance { progress: true, contiguous: false });
+        session
+    }
+
+    fn ahead(session: &Session) -> Vec<(u64, u64)> {
+        let mut ahead: Vec<_> = session.ahead.iter().copied().collect();
+        ahead.sort_unstable();
+        ahead
+    }
+
+    #[test]
+    fn what_follows_moves_the_cursor_and_reaches_the_head_in_the_end() {
+        let mut session = walked();
+        assert!(session.has_walked((0, 10)) && session.has_walked((9, 10)) && !session.has_walked((10, 11)));
+        let advance = session.advance(stretch(Origin::Cursor, 10, 30, 50));
+        assert_eq!((advance, session.cursor), (Advance { progress: true, contiguous: false }, Some(30)));
+        let again = session.advance(stretch(Origin::Cursor, 10, 30, 50));
+        assert_eq!((again, session.cursor), (Advance { progress: false, contiguous: false }, Some(30)));
+        let advance = session.advance(stretch(Origin::Cursor, 20, 50, 50));
+        assert_eq!((advance, session.cursor), (Advance { progress: true, contiguous: true }, Some(50)));
+        // A newer head, and nothing else.
+        let advance = session.advance(stretch(Origin::Cursor, 40, 50, 60));
+        assert_eq!(advance, Advance { progress: true, contiguous: false });
+        assert_eq!((session.cursor, session.newest_head), (Some(50), 60));
+    }
+
+    #[test]
+    fn what_comes_behind_a_gap_is_kept_until_it_closes() {
+        let mut session = walked();
+        assert_eq!(session.gap_end(), 0);
+        let kept = |session: &mut Session, from, to| session.advance(stretch(Origin::Cursor, from, to, 50));
+        assert_eq!(kept(&mut session, 20, 25), Advance { progress: true, contiguous: false });
+        assert_eq!(kept(&mut session, 20, 25), Advance::default(), "again");
+        assert_eq!(kept(&mut session, 40, 40), Advance::default(), "of nothing");
+        assert!(kept(&mut session, 35, 40).progress && kept(&mut session, 25, 30).progress);
+        assert_eq!((session.gap_end(), ahead(&session)), (20, [(20, 30), (35, 40)].to_vec()));
+        assert!(kept(&mut session, 15, 22).progress, "it begins before one and ends in it");
+        assert_eq!((session.gap_end(), session.cursor), (15, Some(10)));
+        assert_eq!(kept(&mut session, 10, 15), Advance { progress: true, contiguous: false });
+        assert_eq!((session.cursor, session.gap_end()), (Some(30), 35));
+        assert_eq!(kept(&mut session, 30, 35), Advance { progress: true, contiguous: false });
+        assert_eq!((session.cursor, session.gap_end()), (Some(40), 0));
+    }
+
+    #[test]
+    fn of_more_gaps_than_are_kept_the_others_are_asked_for_again() {
+        let mut session = walked();
+        for n in 0..RANGES_AHEAD as u64 {
+            assert!(session.advance(stretch(Origin::Cursor, 20 + 10 * n, 25 + 10 * n, 500)).progress);
+        }
+        let head = session.newest_head;
+        assert_eq!(session.advance(stretch(Origin::Cursor, 400, 410, 600)), Advance::default());
+        assert_eq!((session.ahead.len(), session.newest_head), (RANGES_AHEAD, head), "as if it had not come");
+        assert!(session.advance(stretch(Origin::Cursor, 25, 28, 700)).progress, "one that joins another");
+        assert_eq!(session.newest_head, 700);
+    }
+
+    #[test]
+    fn without_a_cursor_only_a_checkpoint_or_a_scan_begins() {
+        let mut session = Session::default();
+        assert!(!session.has_walked((0, 0)));
+        assert_eq!(session.advance(stretch(Origin::Cursor, 5, 10, 10)), Advance::default());
+        assert_eq!(session.cursor, None);
+        let advance = session.advance(stretch(Origin::Scan, 5, 10, 10));
+        assert_eq!((advance, session.low), (Advance { progress: true, contiguous: true }, 5));
+        assert!(
+            session.has_walked((5, 10)) && !session.has_walked((4, 10)),
+            "of what is in front it knows nothing"
+        );
+    }
+
+    /// Positions in front of a scan say nothing of it, and what was kept from there is dropped.
+    #[test]
+    fn what_a_scan_has_overtaken_does_not_count() {
+        let mut session = walked();
+        assert!(session.advance(stretch(Origin::Cursor, 20, 30, 50)).progress);
+        assert!(session.advance(stretch(Origin::Scan, 100, 120, 150)).progress);
+        assert_eq!((session.low, session.cursor, session.gap_end()), (100, Some(120), 0));
+        assert_eq!(session.advance(stretch(Origin::Cursor, 10, 110, 110)), Advance::default());
+        assert_eq!(
+            session.advance(stretch(Origin::Base, 10, 99, 150)),
+            Advance::default(),
+            "it ends in front"
+        );
+        assert_eq!(session.advance(stretch(Origin::Scan, 40, 110, 150)), Advance::default());
+        assert!(session.advance(stretch(Origin::Cursor, 130, 140, 150)).progress, "behind a gap in the scan");
+        let advance = session.advance(stretch(Origin::Base, 50, 130, 150));
+        assert_eq!(advance, Advance { progress: true, contiguous: false });
+        assert_eq!((session.low, session.cursor), (0, Some(140)), "all from the checkpoint on, and so all");
+        let advance = session.advance(stretch(Origin::Base, 50, 100, 150));
+        assert_eq!(advance, Advance::default());
+    }
+}

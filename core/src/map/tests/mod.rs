@@ -9,6 +9,7 @@ mod lives;
 mod push;
 mod repair;
 mod state;
+mod write;
 
 use std::vec;
 use std::vec::Vec;
