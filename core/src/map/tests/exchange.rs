@@ -189,24 +189,106 @@ fn an_answer_has_as_many_packets_as_the_window_and_they_follow_one_another() {
     }
 }
 
+/// Packets of an answer in frames of so many bytes.
+fn short_answer(from: &mut Replica, to: Slot, len: usize) -> Vec<Vec<u8>> {
+    core::iter::from_fn(|| written(|frame| from.write_delta(to, &mut frame[..len]))).collect()
+}
+
 #[test]
 fn what_was_lost_is_sent_to_the_end_of_the_gap_and_no_further() {
     let [mut author, mut follower] = author_and_follower();
-    ask(&mut author, &follower, 3);
-    let [first, lost, third] = &answer(&mut author, follower.slot())[..] else { panic!() };
+    ask(&mut author, &follower, 5);
+    // Ten records each, so that more would fit when they are sent again.
+    let packets = short_answer(&mut author, follower.slot(), HEADER + 40 + 400 + 8);
+    let [first, second, _, fourth, fifth] = &packets[..] else { panic!() };
     assert!(!deliver(&mut follower, first).unwrap().gap);
-    let behind = deliver(&mut follower, third).unwrap();
+    let behind = deliver(&mut follower, fourth).unwrap();
+    assert_eq!(behind, DeltaOutcome { progress: true, gap: true, ..DeltaOutcome::default() });
+    let behind = deliver(&mut follower, fifth).unwrap();
     assert_eq!(behind, DeltaOutcome { progress: true, last: true, gap: true, ..DeltaOutcome::default() });
 
     ask(&mut author, &follower, 64);
     let again = answer(&mut author, follower.slot());
-    let (from, to, ..) = stretch(lost);
-    assert_eq!(again.iter().map(|packet| stretch(packet)).collect::<Vec<_>>(), [(from, to, true, false)]);
-    let closed = deliver(&mut follower, &again[0]).unwrap();
+    let stretches = |packets: &[Vec<u8>]| packets.iter().map(|packet| stretch(packet)).collect::<Vec<_>>();
+    assert_eq!(stretches(&again), [(11, 31, true, false)], "in one packet now");
+    // In short frames it takes two, and the first is not the last.
+    ask(&mut author, &follower, 64);
+    let again = short_answer(&mut author, follower.slot(), HEADER + 40 + 480 + 8);
+    assert_eq!(stretches(&again), [(11, 23, false, false), (23, 31, true, false)]);
+    assert!(deliver(&mut follower, &again[0]).unwrap().gap);
+    assert!(deliver(&mut follower, second).unwrap().duplicate, "late");
+    let closed = deliver(&mut follower, &again[1]).unwrap();
     assert_eq!(closed, DeltaOutcome { progress: true, last: true, ..DeltaOutcome::default() });
-    // The cursor is behind the third now.
+    // The cursor is behind the fifth now.
     ask(&mut author, &follower, 1);
-    assert_eq!(stretch(&answer(&mut author, follower.slot())[0]).0, stretch(third).1);
+    assert_eq!(stretch(&answer(&mut author, follower.slot())[0]).0, stretch(fifth).1);
+}
+
+/// The ring has an end, and the stretch goes on at its beginning: in the same packet.
+#[test]
+fn a_walk_goes_on_over_the_end_of_the_ring() {
+    let [mut author, mut follower] = [0, 1].map(|slot| replica(slot, 50));
+    put_all(&mut author, core::iter::repeat_n(0, 45));
+    pull(&mut author, &mut follower);
+    put_all(&mut author, 1..11);
+    ask(&mut author, &follower, 64);
+    let packets = answer(&mut author, follower.slot());
+    assert_eq!(packets.iter().map(|packet| stretch(packet)).collect::<Vec<_>>(), [(45, 55, true, true)]);
+    assert_eq!(delta_of(&packets[0], |_, records| records), 10);
+}
+
+/// What a receiver takes for granted of a packet's start is what the packet says.
+#[test]
+fn a_scan_claims_nothing_of_what_is_in_front_of_it_and_a_checkpoint_does() {
+    let [mut author, mut other] = [0, 1].map(|slot| replica(slot, 1_000));
+    put_all(&mut author, 0..300);
+    pull(&mut author, &mut other);
+    let low = |map: &Replica| map.state.peers[0].session.low;
+    // From the log's start, before the ring is full.
+    assert_eq!((low(&other), other.state.peers[0].session.cursor), (0, Some(300)));
+    let mut by_checkpoint = replica(2, 1_000);
+    pull(&mut other, &mut by_checkpoint);
+    assert_eq!(start(&mut author, &by_checkpoint), at_checkpoint(250));
+    pull(&mut author, &mut by_checkpoint);
+    assert_eq!((low(&by_checkpoint), by_checkpoint.state.peers[0].session.cursor), (0, Some(300)));
+    // The ring has moved on: the places of the table are walked.
+    put_all(&mut author, core::iter::repeat_n(0, 1_000));
+    let mut by_scan = replica(2, 1_000);
+    by_scan.state.life.id += 1;
+    by_scan.state.life.generation += 1;
+    ask(&mut author, &by_scan, 64);
+    let packets = answer(&mut author, by_scan.slot());
+    let (from, ..) = stretch(&packets[0]);
+    assert_eq!((from, packets.len()), (1_301, 1), "of the first answer there is one packet");
+    let outcome = deliver(&mut by_scan, &packets[0]);
+    assert!(outcome.unwrap().progress);
+    assert_eq!(low(&by_scan), 1_301);
+}
+
+/// Of the places of a scan a packet walks no more than of changes.
+#[test]
+fn a_packet_of_a_scan_walks_no_more_than_4096_places() {
+    let [mut author, mut follower] = [0, 1].map(|slot| replica(slot, 6_000));
+    let config = MapConfig {
+        slot: Slot::at(2),
+        configured: SlotSet::first(3),
+        life: Life { generation: 1, id: 7 },
+        capacity: 6_000,
+        shape: SHAPE,
+        start_deadline: Instant::ZERO,
+    };
+    put_all(&mut author, 0..5_000);
+    pull(&mut author, &mut follower);
+    put_all(&mut author, core::iter::repeat_n(4_999, 6_000));
+    // It has all records but the last one's, and no cursor nor a checkpoint that the ring still reaches.
+    let mut late = Replica::new(vec![0; Replica::words(6_000, &SHAPE)].leak(), &config).unwrap();
+    late.advance(Instant::ZERO);
+    pull(&mut follower, &mut late);
+    ask(&mut author, &late, 64);
+    let packet = written(|frame| author.write_delta(Slot::at(2), frame)).unwrap();
+    let (from, to, last, complete) = stretch(&packet);
+    assert_eq!((to - from, last, complete), (4_096, true, false));
+    assert_eq!(delta_of(&packet, |_, records| records), 0);
 }
 
 #[test]

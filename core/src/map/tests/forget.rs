@@ -218,9 +218,14 @@ fn what_leaves_without_a_forgotten_slot_is_remembered_and_told_to_whoever_may_ho
         Some(HEADER + 40 + 40 + 8 + 16),
         "a record, no version, what is buried"
     );
+    let whole = HEADER + 40 + 40 + 16 + 16;
+    for (len, written) in [(whole - 1, whole - 8), (whole, whole)] {
+        ask(&mut map, &new, 1);
+        let packet = map.write_delta(OTHER, &mut vec![0; len]);
+        assert_eq!(packet.unwrap().1, written, "a version of one counter in {len} bytes");
+    }
     ask(&mut map, &new, 1);
     let packet = written(|frame| map.write_delta(OTHER, frame)).unwrap();
-    assert_eq!(packet.len(), HEADER + 40 + 40 + 16 + 16);
     let (_, Body::Delta(delta)) = parse(&packet, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
     assert_eq!(delta.buried.to_vector::<4>(), *map.buried());
 }
