@@ -142,6 +142,18 @@ mod tests {
         assert_eq!(noted(&mut held, (1..100).map(|i| i * 3)).newest(), 297);
     }
 
+    /// Of two that are close together one goes, and not a neighbour of both.
+    #[test]
+    fn the_one_that_tells_least_leaves() {
+        let positions = || [100, 200, 300, 400, 410].into_iter().chain((6..=16).map(|n| n * 100));
+        assert_eq!(positions().count(), CHECKPOINTS);
+        let mut held = storage();
+        let checkpoints = noted(&mut held, positions().chain([1_700]));
+        // What lies between its neighbours, in proportion to its age: 110 of 1,300.
+        let expected: Vec<_> = positions().chain([1_700]).filter(|&position| position != 400).collect();
+        assert_eq!(kept(&checkpoints), expected);
+    }
+
     /// With a checkpoint at every position, the spacing at an age is a fixed part of the age, and the first stays.
     #[test]
     fn spacing_grows_with_age() {
