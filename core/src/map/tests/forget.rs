@@ -316,3 +316,129 @@ fn who_starts_is_pushed_records_once_it_has_seen_our_version() {
     assert_eq!(pushed(&mut map, 13), 1, "it writes");
     assert!(!map.state.peers[OTHER.index()].has_seen, "which counts by itself");
 }
+
+/// So many writes of the other slot.
+fn writes(counter: u64) -> VersionVector<4> {
+    VersionVector::from_counters([0, counter, 0, 0])
+}
+
+fn in_phase(phase: Phase) -> Replica {
+    let mut map = replica(0, 100);
+    map.state.phase = phase;
+    map
+}
+
+const STARTING: Phase = Phase::Starting;
+const EXPIRED: Phase = Phase::Active { expired: true };
+const STARTED: Phase = Phase::Active { expired: false };
+
+/// What was taken of a server that lacked something buried may be older than that. Until we write, who that was is known;
+/// once everybody had met us before we wrote, nothing is buried that our version does not cover.
+#[test]
+fn whoever_took_records_of_one_that_lacked_it_is_over_when_it_is_told_of_what_is_buried() {
+    for phase in [STARTING, EXPIRED] {
+        // What the sender covered, what it told to be buried, what we cover; and whether that is the end, the fifth being buried.
+        for (theirs, told, ours, over) in [
+            (5, None, 0, false),
+            (4, None, 0, true),
+            (4, None, 5, false),
+            (4, Some(5), 0, false),
+            (4, Some(4), 0, true),
+        ] {
+            let mut map = in_phase(phase);
+            map.peer_versions[THIRD.index()] = writes(theirs);
+            map.note_taken(THIRD, told.map(writes).as_ref());
+            map.state.version.join(&writes(ours));
+            map.learn_buried(&writes(5));
+            assert_eq!(map.is_over(), over, "{theirs} {told:?} {ours} in {phase:?}");
+            assert_eq!(*map.buried(), writes(5));
+            // It is no news.
+            map.state.forgets.clean = VersionVector::new();
+            map.state.phase = phase;
+            map.learn_buried(&writes(5));
+            assert!(!map.is_over());
+        }
+        // Of two senders the one that lacked it counts, whichever came first; nothing taken is nothing in doubt.
+        for (first, second) in [(4, 5), (5, 4)] {
+            let mut map = in_phase(phase);
+            for (slot, covered) in [(OTHER, first), (THIRD, second)] {
+                map.peer_versions[slot.index()] = writes(covered);
+                map.note_taken(slot, None);
+            }
+            map.learn_buried(&writes(5));
+            assert!(map.is_over());
+        }
+        let mut map = in_phase(phase);
+        map.learn_buried(&writes(5));
+        assert!(!map.is_over());
+        // What a sender covered when it was taken from first counts: it has not covered less since.
+        map.peer_versions[THIRD.index()] = writes(9);
+        map.note_taken(THIRD, None);
+        map.peer_versions[THIRD.index()] = writes(8);
+        map.note_taken(THIRD, None);
+        map.learn_buried(&writes(9));
+        assert!(!map.is_over());
+        map.note_taken(THIRD, Some(&writes(0)));
+        map.learn_buried(&writes(10));
+        assert!(map.is_over());
+    }
+    for (ours, over) in [(0, true), (5, false)] {
+        let mut map = in_phase(STARTED);
+        map.peer_versions[THIRD.index()] = writes(5);
+        map.note_taken(THIRD, None);
+        map.state.version.join(&writes(ours));
+        map.learn_buried(&writes(5));
+        assert_eq!(map.is_over(), over, "{ours}");
+    }
+}
+
+#[test]
+fn records_are_taken_of_whoever_has_had_what_is_buried_or_vouches_for_it() {
+    let taken = |phase, ours, theirs, told: Option<u64>, silent| {
+        let mut map = in_phase(phase);
+        map.state.forgets.buried = writes(ours);
+        let flags = if silent { flag::SILENT } else { flag::UNMET };
+        map.check_has_had(&writes(theirs), told.map(writes).as_ref(), flags).is_ok()
+    };
+    for phase in [STARTING, EXPIRED, STARTED] {
+        for silent in [true, false] {
+            assert!(taken(phase, 5, 5, None, silent) && taken(phase, 0, 0, None, silent));
+            assert!(!taken(phase, 5, 4, None, silent));
+            assert!(!taken(phase, 5, 4, Some(4), silent), "it does not know of all");
+            assert!(
+                !taken(phase, 5, 5, Some(6), silent) || phase != STARTING || silent,
+                "it knows of more than it has had"
+            );
+            let vouches = phase != STARTING || silent;
+            assert_eq!(taken(phase, 5, 4, Some(5), silent), vouches, "{phase:?}, silent: {silent}");
+            assert_eq!(taken(phase, 0, 0, Some(5), silent), vouches);
+        }
+    }
+    let mut map = in_phase(EXPIRED);
+    assert_eq!(map.take_from(THIRD), Ok(()));
+    map.state.forgets.buried = writes(5);
+    map.state.forgets.any_buried = true;
+    assert_eq!(map.take_from(THIRD), Err(crate::wire::Reject::LacksBuried));
+    assert!(!map.has_had_buried(THIRD));
+    map.peer_versions[THIRD.index()] = writes(5);
+    assert_eq!(map.take_from(THIRD), Ok(()));
+    assert!(map.has_had_buried(THIRD));
+}
+
+#[test]
+fn a_start_counts_on_whoever_knows_who_was_forgotten() {
+    let mut map = alone();
+    assert!(map.refuses_forgotten(OTHER), "nobody was");
+    map.hear_of(THIRD, 1);
+    map.forget(THIRD).unwrap();
+    assert!(!map.refuses_forgotten(OTHER));
+    let mut other = replica(1, 100);
+    tell(&other, &mut map);
+    assert!(!map.refuses_forgotten(OTHER));
+    tell(&map, &mut other);
+    tell(&other, &mut map);
+    assert!(map.refuses_forgotten(OTHER));
+    map.hear_of(THIRD, 2);
+    map.forget(THIRD).unwrap();
+    assert!(!map.refuses_forgotten(OTHER), "not of this life");
+}
