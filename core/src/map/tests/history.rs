@@ -9,7 +9,13 @@ const THIRD: Slot = Slot::at(2);
 
 /// Our slot's later life, which writes and has met nobody; and a peer that holds `keys` records of the life before.
 fn met_late(keys: u64, capacity: usize) -> [Replica; 2] {
+    met_late_after(0, keys, capacity)
+}
+
+/// The same, and the life before had written so much that this is its last counter when it wrote those.
+fn met_late_after(counter: u64, keys: u64, capacity: usize) -> [Replica; 2] {
     let (mut before, mut keeper) = (replica(0, capacity), replica(1, capacity));
+    before.state.version.raise(ME, counter);
     put_all(&mut keeper, 1_000_000..1_000_002);
     put_all(&mut before, 0..keys);
     pull(&mut before, &mut keeper);
@@ -95,6 +101,7 @@ fn who_is_met_late_is_asked_once_and_what_is_learned_is_told_on() {
 fn a_long_history_is_asked_for_in_parts() {
     let [mut map, mut keeper] = met_late(5_000, 12_000);
     let (mut records, mut packets) = (0, 0);
+    let mut earlier = Vec::new();
     loop {
         let answer = answered(&mut keeper, &asked(&map).unwrap());
         let (resume, own, count) = said(&answer);
@@ -106,6 +113,10 @@ fn a_long_history_is_asked_for_in_parts() {
             break;
         }
         assert_eq!(taken(&mut map, &answer), Ok(false), "this has come before: asked on already");
+        let earlier = core::mem::replace(&mut earlier, answer);
+        if !earlier.is_empty() {
+            assert_eq!(taken(&mut map, &earlier), Ok(false), "and this before that");
+        }
     }
     assert_eq!((records, packets, map.len()), (5_000, 5_000_usize.div_ceil(33), 5_000));
     assert!(!map.history_unmet().contains(KEEPER));
@@ -129,6 +140,7 @@ fn what_is_learned_while_it_is_told_is_told_once_more_from_the_start() {
     assert_eq!(taken(&mut map, &second), Ok(true));
     let part = written(|frame| map.write_history_answer(KEEPER, frame)).unwrap();
     assert_eq!(said(&part), (33, true, 33), "of 66");
+    assert!(map.owes_history().contains(KEEPER));
     // A third part comes while the pass is under way.
     let third = answered(&mut keeper, &asked(&map).unwrap());
     assert_eq!(taken(&mut map, &third), Ok(true));
@@ -161,6 +173,43 @@ fn what_was_not_asked_for_or_is_of_somebody_else_is_refused() {
     hello(&mut knows, &mut map);
     let (_, Body::HistoryAnswer(theirs)) = parse(&answer, CLUSTER, &SHAPE, 4).unwrap() else { panic!() };
     assert_eq!(map.on_history_answer(THIRD, &theirs), Ok(false), "of the life before: taken");
+}
+
+/// A sequence at its end carries into the next generation: the first counter of that one may be the life's before.
+#[test]
+fn the_last_counters_of_the_life_before_are_older_and_the_first_of_this_one_is_not() {
+    let [mut map, mut keeper] = met_late_after((2 << 32) - 2, 2, 100);
+    let answer = answered(&mut keeper, &asked(&map).unwrap());
+    assert_eq!(said(&answer), (0, false, 2));
+    assert_eq!(taken(&mut map, &answer), Ok(false));
+    let counters = [0, 1].map(|n| map.inspect(key(n)).unwrap().dot.counter);
+    assert_eq!(counters, [(2 << 32) - 1, 2 << 32]);
+    let mut told = written(|frame| map.write_history_answer(KEEPER, frame)).unwrap();
+    assert_eq!(said(&told), (0, true, 2));
+
+    // One that tells of this life's is wrong.
+    let [mut map, mut keeper] = met_late(1, 100);
+    put_all(&mut map, 60..61);
+    pull(&mut map, &mut keeper);
+    let question = asked(&map).unwrap();
+    let (_, Body::HistoryAsk(ask)) = parse(&question, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
+    let fixed = crate::wire::HistoryAskFixed { below: u64::MAX.into(), ..*ask.fixed };
+    keeper.on_history_ask(ME, &crate::wire::HistoryAsk { fixed: &fixed });
+    told = written(|frame| keeper.write_history_answer(ME, frame)).unwrap();
+    assert_eq!(said(&told).2, 2);
+    assert_eq!(taken(&mut map, &told), Err(Reject::Record));
+}
+
+#[test]
+fn records_of_whoever_lacks_what_is_buried_are_refused() {
+    for (keys, expected) in [(1, Err(Reject::LacksBuried)), (0, Ok(false))] {
+        let [mut map, mut keeper] = met_late(keys, 100);
+        map.state.forgets.buried.raise(THIRD, 1);
+        map.state.forgets.any_buried = true;
+        let answer = answered(&mut keeper, &asked(&map).unwrap());
+        assert_eq!(taken(&mut map, &answer), expected);
+        assert!(map.is_empty());
+    }
 }
 
 #[test]

@@ -73,8 +73,8 @@ fn who_writes_raises_its_generation_above_a_lesser_life_of_the_same() {
             assert_eq!((held.dot.slot, held.dot.generation()), (ME, raised), "key {n}");
         }
         assert_eq!(map.stats().redotted, 3 * u64::from(raised - 5));
+        assert_eq!((map.len(), map.tombstones(), map.inspect(key(0)).unwrap().tombstone), (3, 1, true));
     }
-    assert_eq!((map.len(), map.tombstones()), (3, 1));
     hear(&mut map, 7, ID - 1);
     assert_eq!(
         (map.phase(), map.life().generation),
@@ -305,6 +305,80 @@ fn a_start_waits_for_the_live_ones_until_each_has_counted() {
     pull(&mut starting, &mut map);
     assert_eq!((map.phase(), map.waiting_for()), (Phase::Active { expired: false }, SlotSet::EMPTY));
     assert_eq!(map.history_unmet(), SlotSet::EMPTY.with(Slot::at(2)), "who was not live is met later");
+}
+
+/// Whose records were taken before the start tells something until then, or as long as nobody knows who was met.
+#[test]
+fn of_whom_records_were_taken_counts_until_a_start_that_waited() {
+    for waited in [true, false] {
+        let mut map = ours(5, false);
+        map.state.forgets.taken = SlotSet::EMPTY.with(PEER);
+        if waited {
+            map.set_live(SlotSet::EMPTY);
+        } else {
+            map.advance(Instant::NEVER);
+        }
+        assert_eq!(map.phase(), Phase::Active { expired: !waited });
+        assert_eq!(map.state.forgets.taken.is_empty(), waited);
+    }
+}
+
+#[test]
+fn an_earlier_lifes_records_keep_their_dots() {
+    let [mut before, mut peer] = [ours(3, true), replica(1, 100)];
+    before.state.life.id = 7;
+    put_all(&mut before, 90..91);
+    pull(&mut before, &mut peer);
+    let mut map = ours(5, false);
+    tell(&map, &mut peer);
+    pull(&mut peer, &mut map);
+    map.advance(Instant::NEVER);
+    put_all(&mut map, 0..1);
+    hear(&mut map, 5, ID - 1);
+    assert_eq!((map.life().generation, map.stats().redotted), (6, 1));
+    assert_eq!(map.inspect(key(90)).unwrap().dot.generation(), 3);
+    assert_eq!(map.inspect(key(0)).unwrap().dot.generation(), 6);
+}
+
+/// Others know of our writes what we wrote: that is no reason to push them as if they were somebody else's.
+#[test]
+fn what_others_know_of_our_own_writes_stops_no_push() {
+    let beyond = u64::from(GENERATION_TOLD_MAX + 1) << 32;
+    for known in [3, 5] {
+        let [mut map, mut peer, mut other] = [0, 1, 2].map(|slot| replica(slot, 100));
+        tell(&peer, &mut map);
+        tell(&map, &mut peer);
+        put_all(&mut map, 0..known);
+        pull(&mut map, &mut other);
+        put_all(&mut map, known..5);
+        tell(&other, &mut map);
+        let push = written(|frame| map.write_push(PEER, frame)).unwrap();
+        let (_, Body::Push(push)) = parse(&push, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
+        assert_eq!(push.records.len(), 5, "one knows {known}");
+        assert_eq!(
+            map.believed(VersionVector::from_counters([beyond, 1, 1, 1])).get(ME),
+            beyond,
+            "not bound"
+        );
+    }
+}
+
+/// What a version says of a bound slot is word; of the others it is what they wrote.
+#[test]
+fn of_a_bound_slot_no_version_is_believed_beyond_belief() {
+    let beyond = u64::from(GENERATION_TOLD_MAX + 1) << 32;
+    let mut map = ours(5, true);
+    put_all(&mut map, 0..2);
+    let ours = map.version().get(ME);
+    for (bound, mine, believed) in
+        [(false, beyond, beyond), (true, beyond, ours), (true, beyond - 1, beyond - 1), (true, 7, 7)]
+    {
+        map.bind_slot(bound);
+        let version = map.believed(VersionVector::from_counters([mine, beyond, 0, 3]));
+        assert_eq!(version, VersionVector::from_counters([believed, beyond, 0, 3]), "{bound}, {mine:x}");
+        assert_eq!(map.believes()(&(ME, mine)), believed == mine);
+        assert!(map.believes()(&(PEER, beyond)));
+    }
 }
 
 /// Two servers that lost their generations, and each knows the other's last life, have to be able to tell each other.
