@@ -41,8 +41,6 @@ pub(super) struct Ends {
     head: u64,
     /// Where in the ring the next entry goes.
     next_place: u32,
-    /// Positions up to the head that had no entry: those of scans.
-    without_entry: u64,
     /// Where scans start, and where the places end that they walk. Both zero, where there are none, until one is needed:
     /// before the ring is full everything is in it.
     start: u64,
@@ -100,9 +98,9 @@ impl<'a> ChangeLog<'a> {
         }
     }
 
-    /// Returns the entries in the ring.
+    /// Returns the entries in the ring. Where there was a scan it is full.
     fn len(&self) -> usize {
-        self.ring.len().min((self.ends.head - self.ends.without_entry) as usize)
+        self.ring.len().min(self.ends.head as usize)
     }
 
     /// Returns where in the ring the entry is that so many came after.
@@ -139,14 +137,13 @@ impl<'a> ChangeLog<'a> {
         if !self.reaches(self.ends.start) {
             let start = self.ends.head + 1;
             let scanned = start + self.places;
-            let without_entry = self.ends.without_entry + self.places + 1;
-            self.ends = Ends { head: scanned, start, scanned, without_entry, ..self.ends };
+            self.ends = Ends { head: scanned, start, scanned, ..self.ends };
         }
         self.ends.start
     }
 
-    /// Returns the way from `from`, which the log must [reach](Self::reaches) for it to be whole, in this order: positions of a scan, if it
-    /// is one of them, and those of changes.
+    /// Returns the way from `from`, which the log must [reach](Self::reaches) for it to be whole, in this order: positions of
+    /// a scan, if it is one of them, and those of changes.
     #[inline]
     pub fn steps(&self, from: u64) -> Steps {
         let entries = self.entries_behind(from).min(self.len() as u64);

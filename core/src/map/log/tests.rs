@@ -2,6 +2,7 @@
 //! sent the log in packets that are lost, doubled and overtaken knows when it has.
 
 use std::collections::HashMap;
+use std::vec;
 use std::vec::Vec;
 
 use super::*;
@@ -258,4 +259,57 @@ fn a_log_that_has_not_wrapped_is_never_scanned() {
     log.append(0);
     assert!(!log.reaches(11) && !log.reaches(12) && !log.reaches(21) && !log.reaches(22) && log.reaches(23));
     assert_eq!(log.start_scan(), 34);
+}
+
+#[test]
+fn the_log_reaches_back_as_far_as_its_ring_and_scans_take_no_entry() {
+    let mut ring = [0; 4];
+    let mut log = ChangeLog::new(&mut ring, 10);
+    let reached = |log: &ChangeLog<'_>| (0..40).filter(|&position| log.reaches(position)).collect::<Vec<_>>();
+    assert_eq!((log.start_scan(), reached(&log)), (0, vec![0]));
+    for at in 0..4 {
+        log.append(at);
+    }
+    assert_eq!((log.start_scan(), reached(&log)), (0, (0..=4).collect()), "all of it is in the ring");
+    log.append(4);
+    assert_eq!(reached(&log), (1..=5).collect::<Vec<_>>());
+    // Places 7 to 16, behind the start at 6.
+    assert_eq!((log.start_scan(), log.head()), (6, 16));
+    assert_eq!(reached(&log), (1..=16).collect::<Vec<_>>());
+    assert_eq!(log.append(5), 17);
+    assert_eq!((log.start_scan(), reached(&log)), (6, (2..=17).collect()), "the same serves everybody");
+    for at in 6..9 {
+        log.append(at);
+    }
+    assert_eq!((log.start_scan(), reached(&log)), (6, (5..=20).collect()));
+    log.append(9);
+    assert_eq!((log.start_scan(), log.head()), (22, 32), "what follows the places has left the ring");
+    assert_eq!(reached(&log), (17..=32).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_piece_ends_at_a_scan_and_at_the_rings_end() {
+    let mut ring = [0; 6];
+    let mut log = ChangeLog::new(&mut ring, 10);
+    let pieces = |log: &ChangeLog<'_>, from| {
+        let mut steps = log.steps(from);
+        let mut pieces = Vec::new();
+        while let Some(Piece { first, entries }) = log.piece(&steps) {
+            pieces.push((first, entries.to_vec()));
+            steps.pass(first, entries.len());
+        }
+        pieces
+    };
+    for at in 1..=8 {
+        log.append(at);
+    }
+    assert_eq!(pieces(&log, 2), [(3, vec![3, 4, 5, 6]), (7, vec![7, 8])], "the seventh is at the beginning");
+    assert_eq!(log.start_scan(), 9);
+    for at in 9..=10 {
+        log.append(at);
+    }
+    assert_eq!(pieces(&log, 4), [(5, vec![5, 6]), (7, vec![7, 8]), (20, vec![9, 10])]);
+    assert_eq!(pieces(&log, 19), [(20, vec![9, 10])]);
+    assert_eq!(pieces(&log, 20), [(21, vec![10])]);
+    assert!(pieces(&log, 12).is_empty(), "the places come first");
 }

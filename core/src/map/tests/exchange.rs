@@ -344,3 +344,49 @@ fn what_does_not_fit_is_refused_and_nothing_is_committed() {
     ask(&mut author, &small, 64);
     assert_eq!(stretch(&answer(&mut author, small.slot())[0]).0, 1, "the cursor has not moved");
 }
+
+/// A record that changed since a scan began is left to the changes behind the scan.
+#[test]
+fn a_scan_has_each_record_once() {
+    let mut author = replica(0, 50);
+    put_all(&mut author, 0..40);
+    put_all(&mut author, core::iter::repeat_n(0, 60));
+    let mut scanned = |changed: core::ops::Range<u64>| {
+        put_all(&mut author, changed);
+        let mut late = replica(1, 100);
+        (late.state.life.id, late.state.life.generation) = (author.log_head(), author.log_head() as u32);
+        deliver(
+            &mut author,
+            &written(|frame| late.write_version(Slot::at(0), &Request::default(), frame)).unwrap(),
+        );
+        pull(&mut author, &mut late);
+        assert_eq!(late.version(), author.version());
+        late.stats().records_received
+    };
+    assert_eq!(scanned(0..0), 40);
+    assert_eq!(scanned(1..4), 40);
+    assert_eq!(scanned(2..30), 40);
+    // More than the ring holds: another scan.
+    assert_eq!(scanned(5..40), 40);
+}
+
+/// HELD is gathered anew by a sweep: what changes behind its back, where it has been, counts too.
+#[test]
+fn what_is_merged_while_a_sweep_is_under_way_is_held() {
+    let [mut author, mut follower] = [0, 1].map(|slot| replica(slot, 1_000));
+    put_all(&mut author, 0..70);
+    pull(&mut author, &mut follower);
+    // The last of these are at the first places.
+    put_all(&mut author, (0..70).rev());
+    ask(&mut author, &follower, 64);
+    let packets = answer(&mut author, follower.slot());
+    let [_lost, second, third] = &packets[..] else { panic!("{}", packets.len()) };
+    deliver(&mut follower, second).unwrap();
+    follower.sweep(10);
+    assert!(follower.state.sweep_at > 0);
+    deliver(&mut follower, third).unwrap();
+    follower.sweep(1_000);
+    assert_eq!(follower.state.sweep_at, 0);
+    let covered = (follower.version().get(Slot::at(0)), follower.held().get(Slot::at(0)));
+    assert_eq!(covered, (1 << 32 | 70, 1 << 32 | 140));
+}

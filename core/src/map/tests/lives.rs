@@ -430,3 +430,18 @@ fn a_life_notice_is_written_where_it_just_fits() {
     let map = ours(5, true);
     fits_exactly(HEADER + 16, |frame| map.write_life_notice(PEER, Life { generation: 1, id: 1 }, 2, frame));
 }
+
+/// A record that would follow ours, if it were ours, is none: it is compared with what we have written again above it.
+#[test]
+fn a_record_of_our_slot_that_we_did_not_write_replaces_none_of_ours() {
+    let [mut map, mut twin, mut peer] = [ours(5, true), ours(5, true), replica(1, 100)];
+    map.put(key(0), &[1; 8]).unwrap();
+    twin.put(key(0), &[2; 8]).unwrap();
+    twin.put(key(0), &[2; 8]).unwrap();
+    pull(&mut twin, &mut peer);
+    pull(&mut peer, &mut map);
+    assert_eq!((map.life().generation, map.stats().redotted), (6, 1));
+    let mut value = [0; 8];
+    assert!(matches!(map.reader().get(key(0), &mut value), Lookup::Found(_)));
+    assert_eq!(value, [1; 8]);
+}
