@@ -278,6 +278,7 @@ mod tests {
             Advance::default(),
             "it ends in front"
         );
+        assert_eq!(session.low, 100);
         assert_eq!(session.advance(stretch(Origin::Scan, 40, 110, 150)), Advance::default());
         assert!(session.advance(stretch(Origin::Cursor, 130, 140, 150)).progress, "behind a gap in the scan");
         let advance = session.advance(stretch(Origin::Base, 50, 130, 150));

@@ -261,12 +261,15 @@ fn what_was_known_of_a_life_ends_with_it() {
     let [mut author, mut map] = [1, 0].map(|slot| replica(slot, 100));
     put_all(&mut author, 0..3);
     pull(&mut author, &mut map);
+    put_all(&mut map, 3..5);
+    assert!(map.owes_push(PEER));
     assert!(map.has_version_of(PEER) && map.version_of(PEER) == author.version());
     assert!(!map.lacks(PEER));
     assert_eq!(start(&mut author, &map).from, 3);
     map.admit(&envelope(PEER, 2, 7, Kind::Ping, 0)).unwrap();
     assert!(!map.has_version_of(PEER) && map.version_of(PEER).occupied().is_empty());
     assert!(!map.owes_delta().contains(PEER));
+    assert!(!map.owes_push(PEER), "what was written before is not fresh to it: it asks");
     let request = Request { window: 9, ..Request::default() };
     let asked = written(|frame| map.write_version(PEER, &request, frame)).unwrap();
     let (envelope, Body::Version(version)) = parse(&asked, CLUSTER, &SHAPE, 4).unwrap() else {

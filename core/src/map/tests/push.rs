@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::FRESH;
+use crate::wire::{PushFixed, Reject};
 
 const AUTHOR: Slot = Slot::at(0);
 const PEER: Slot = Slot::at(1);
@@ -57,6 +58,8 @@ fn writes_are_pushed_once_oldest_first_and_accounted_for() {
     assert_eq!((peer.stats().pushes_taken, peer.stats().push_gaps), (2, 0));
     assert!(!take(&mut peer, first), "again, and late");
     assert_eq!((peer.stats().pushes_taken, peer.stats().records_covered), (2, FIT as u64));
+    assert!(!take(&mut peer, second));
+    assert_eq!(peer.stats().pushes_taken, 2);
 }
 
 #[test]
@@ -163,4 +166,32 @@ fn a_push_is_written_where_it_just_fits() {
     assert_eq!(push(HEADER + 32 + 40 + 39), Some(HEADER + 32 + 40));
     assert_eq!(push(HEADER + 32 + 39), Some(HEADER + 32), "no place for a record: it is announced");
     assert_eq!(push(1_400), None);
+    let [mut author, _] = pair();
+    put_all(&mut author, 0..1);
+    assert_eq!(author.write_push(PEER, &mut vec![0; HEADER + 32]).map(|(_, len)| len), Some(HEADER + 32));
+}
+
+/// A push is of its author's writes in the range that it claims, or it is none.
+#[test]
+fn records_that_are_not_what_a_push_claims_are_refused() {
+    let [mut author, mut peer] = pair();
+    put_all(&mut author, 0..3);
+    let packet = pushed(&mut author).unwrap();
+    let (_, Body::Push(push)) = parse(&packet, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
+    let taken = |peer: &mut Replica, from, (behind, to): (u64, u64)| {
+        let fixed = PushFixed { from: (1 << 32 | behind).into(), to: (1 << 32 | to).into(), ..*push.fixed };
+        peer.on_push(from, &crate::wire::Push { fixed: &fixed, records: push.records })
+    };
+    for (from, range) in [(AUTHOR, (1, 3)), (AUTHOR, (0, 2)), (Slot::at(2), (0, 3))] {
+        assert_eq!(taken(&mut peer, from, range), Err(Reject::Record), "{from} {range:?}");
+    }
+    peer.state.forgets.buried.raise(Slot::at(2), 1);
+    peer.state.forgets.any_buried = true;
+    assert_eq!(taken(&mut peer, AUTHOR, (0, 3)), Err(Reject::LacksBuried));
+    assert!(peer.is_empty() && peer.version().occupied().is_empty());
+    // Without a record there is nothing to refuse.
+    put_all(&mut author, 3..4);
+    author.state.push_barrier = u64::MAX;
+    assert!(take(&mut peer, &pushed(&mut author).unwrap()));
+    assert_eq!(peer.stats().push_gaps, 1);
 }

@@ -160,6 +160,8 @@ fn of_two_values_under_one_dot_the_greater_goes_either_way_and_is_counted() {
     for (ours, mended_here) in [(0, true), (u64::MAX, false)] {
         let [mut asker, mut asked] = pair(100);
         spoil(&mut asker, key(7), ours);
+        let start = Instant::from_millis(60_000);
+        asked.advance(start);
         let q = question(&mut asker).unwrap();
         ask(&mut asked, &q).unwrap();
         let answer = repair(&mut asked).unwrap();
@@ -170,8 +172,11 @@ fn of_two_values_under_one_dot_the_greater_goes_either_way_and_is_counted() {
             let back = repair(&mut asker).unwrap();
             assert_eq!(said(&back), (true, 1));
             assert_eq!(asker.owes_repair(), None);
+            asked.advance(start + Duration::from_secs(2));
             take(&mut asked, &back).unwrap();
             assert_eq!(asked.stats().mends_started_unmet, 1);
+            asked.advance(start + Duration::from_secs(2) + Duration(1));
+            assert_eq!(take(&mut asked, &back), Err(Reject::Unasked), "too late");
         }
         assert_eq!(asker.digest(0, u64::MAX), asked.digest(0, u64::MAX));
     }

@@ -223,6 +223,35 @@ fn typed_views_are_of_the_maps_length_or_none() {
     assert_eq!(reader.get(key(3)).map(|(value, _)| value), Err(Lookup::Absent));
 }
 
+/// A bucket tells sixteen bits of each key: where two have the same, the first that is there may be the other.
+#[test]
+fn keys_that_look_alike_are_told_apart() {
+    let mut map = replica(0, 12);
+    let alike = |a: u64, b: u64| key(a).mix() as u16 == key(b).mix() as u16;
+    let (a, b) = (0..2_000).find_map(|a| (0..a).find(|&b| alike(a, b)).map(|b| (a, b))).unwrap();
+    put_all(&mut map, [a, b].into_iter());
+    let reader = map.reader();
+    let read = |n| {
+        let mut value = [0; 8];
+        matches!(reader.get(key(n), &mut value), Lookup::Found(_)).then_some(u64::from_le_bytes(value))
+    };
+    assert_eq!((read(a), read(b)), (Some(a), Some(b)));
+    map.remove(key(a)).unwrap();
+    assert_eq!((read(a), read(b)), (None, Some(b)));
+    put_all(&mut map, [a].into_iter());
+    map.remove(key(b)).unwrap();
+    assert_eq!((read(a), read(b)), (Some(a), None));
+}
+
+#[test]
+fn a_pass_ends_with_the_last_place() {
+    let mut map = replica(0, 1);
+    put_all(&mut map, 0..1);
+    let mut records = map.reader().records();
+    assert_eq!(records.next_into(&mut [0; 8]).map(|(found, _)| found), Some(key(0)));
+    assert_eq!(records.next_into(&mut [0; 8]).map(|(found, _)| found), None);
+}
+
 #[test]
 fn readers_see_what_stands_there_and_since_when() {
     let mut map = replica(0, 100);
