@@ -156,7 +156,7 @@ fn stretch(packet: &[u8]) -> (u64, u64, bool, bool) {
 }
 
 /// An author of 500 records, and one that has the first and a cursor.
-fn author_and_follower() -> [Replica; 2] {
+fn author_and_follower() -> [Box<Replica>; 2] {
     let [mut author, mut follower] = [0, 1].map(|slot| replica(slot, 1_000));
     put_all(&mut author, 0..1);
     pull(&mut author, &mut follower);

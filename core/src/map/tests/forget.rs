@@ -9,7 +9,7 @@ const OTHER: Slot = Slot::at(1);
 const THIRD: Slot = Slot::at(2);
 
 /// A replica for which only it is alive, and the others were never heard.
-fn alone() -> Replica {
+fn alone() -> Box<Replica> {
     let mut map = replica(0, 100);
     map.set_live(SlotSet::EMPTY.with(ME));
     map
@@ -166,7 +166,7 @@ fn tell(from: &Replica, to: &mut Replica) {
 }
 
 /// A replica that deleted a key, has forgotten the third slot, and waits for the other one, which has heard of the delete.
-fn one_that_collects() -> [Replica; 2] {
+fn one_that_collects() -> [Box<Replica>; 2] {
     let [mut map, mut other] = [0, 1].map(|slot| replica(slot, 100));
     put_all(&mut map, 0..2);
     map.set_live(SlotSet::EMPTY.with(OTHER));
@@ -322,7 +322,7 @@ fn writes(counter: u64) -> VersionVector<4> {
     VersionVector::from_counters([0, counter, 0, 0])
 }
 
-fn in_phase(phase: Phase) -> Replica {
+fn in_phase(phase: Phase) -> Box<Replica> {
     let mut map = replica(0, 100);
     map.state.phase = phase;
     map

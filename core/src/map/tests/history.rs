@@ -8,12 +8,12 @@ const KEEPER: Slot = Slot::at(1);
 const THIRD: Slot = Slot::at(2);
 
 /// Our slot's later life, which writes and has met nobody; and a peer that holds `keys` records of the life before.
-fn met_late(keys: u64, capacity: usize) -> [Replica; 2] {
+fn met_late(keys: u64, capacity: usize) -> [Box<Replica>; 2] {
     met_late_after(0, keys, capacity)
 }
 
 /// The same, and the life before had written so much that this is its last counter when it wrote those.
-fn met_late_after(counter: u64, keys: u64, capacity: usize) -> [Replica; 2] {
+fn met_late_after(counter: u64, keys: u64, capacity: usize) -> [Box<Replica>; 2] {
     let (mut before, mut keeper) = (replica(0, capacity), replica(1, capacity));
     before.state.version.raise(ME, counter);
     put_all(&mut keeper, 1_000_000..1_000_002);
@@ -27,7 +27,8 @@ fn met_late_after(counter: u64, keys: u64, capacity: usize) -> [Replica; 2] {
         shape: SHAPE,
         start_deadline: Instant::ZERO,
     };
-    let mut after = Replica::new(vec![0; Replica::words(capacity, &SHAPE)].leak(), &config).unwrap();
+    let mut after =
+        Box::new(Replica::new(vec![0; Replica::words(capacity, &SHAPE)].leak(), &config).unwrap());
     after.advance(Instant::ZERO);
     assert_eq!(after.history_unmet(), SlotSet::EMPTY.with(KEEPER).with(THIRD));
     hello(&mut after, &mut keeper);
@@ -225,6 +226,6 @@ fn questions_and_answers_are_written_where_they_just_fit() {
     assert_eq!(answer(HEADER + 16 + 40), Some(HEADER + 16 + 40));
     assert!(keeper.owes_history().is_empty());
     keeper.on_history_ask(ME, &ask);
-    let two = keeper.write_history_answer(ME, &mut vec![0; HEADER + 16 + 2 * 40 + 39]);
+    let two = keeper.write_history_answer(ME, &mut [0; HEADER + 16 + 2 * 40 + 39]);
     assert_eq!(two.unwrap().1, HEADER + 16 + 2 * 40);
 }

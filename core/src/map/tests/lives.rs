@@ -11,7 +11,7 @@ const PEER: Slot = Slot::at(1);
 const ID: u64 = 100;
 
 /// A replica in our slot, of this generation, that writes if `writes`, and starts otherwise.
-fn ours(generation: u32, writes: bool) -> Replica {
+fn ours(generation: u32, writes: bool) -> Box<Replica> {
     let config = MapConfig {
         slot: ME,
         configured: SlotSet::first(3),
@@ -20,7 +20,7 @@ fn ours(generation: u32, writes: bool) -> Replica {
         shape: SHAPE,
         start_deadline: if writes { Instant::ZERO } else { Instant::NEVER },
     };
-    let mut map = Replica::new(vec![0; Replica::words(100, &SHAPE)].leak(), &config).unwrap();
+    let mut map = Box::new(Replica::new(vec![0; Replica::words(100, &SHAPE)].leak(), &config).unwrap());
     map.advance(Instant::ZERO);
     assert_eq!(map.phase() == Phase::Starting, !writes);
     map
@@ -155,7 +155,7 @@ fn word_raises_the_generation_of_a_bound_slot_that_starts_once_for_each_peer() {
 }
 
 /// A peer whose version has counters of our slot that this life did not write.
-fn one_that_knows(generation: u32) -> Replica {
+fn one_that_knows(generation: u32) -> Box<Replica> {
     let mut other_life = ours(generation, true);
     put_all(&mut other_life, 90..91);
     let mut peer = replica(1, 100);

@@ -4,13 +4,16 @@
 
 mod exchange;
 mod forget;
+mod hash;
 mod history;
 mod lives;
 mod push;
 mod repair;
 mod state;
+mod sweep;
 mod write;
 
+use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
 
@@ -25,7 +28,7 @@ const HEADER: usize = crate::wire::HEADER;
 type Replica = Map<'static, 4>;
 
 /// A replica that writes, in a PoP of three.
-fn replica(slot: usize, capacity: usize) -> Replica {
+fn replica(slot: usize, capacity: usize) -> Box<Replica> {
     let config = MapConfig {
         slot: Slot::at(slot),
         configured: SlotSet::first(3),
@@ -35,7 +38,7 @@ fn replica(slot: usize, capacity: usize) -> Replica {
         start_deadline: Instant::ZERO,
     };
     let words = vec![0; Replica::words(capacity, &SHAPE)].leak();
-    let mut map = Replica::new(words, &config).unwrap();
+    let mut map = Box::new(Replica::new(words, &config).unwrap());
     map.advance(Instant::ZERO);
     assert_eq!(map.phase(), Phase::Active { expired: true });
     map

@@ -10,7 +10,7 @@ const PEER: Slot = Slot::at(1);
 const FIT: usize = 32;
 
 /// An author that writes, and a peer that know each other.
-fn pair() -> [Replica; 2] {
+fn pair() -> [Box<Replica>; 2] {
     let [mut author, mut peer] = [0, 1].map(|slot| replica(slot, 1_000));
     for _ in 0..2 {
         deliver(&mut peer, &written(|frame| author.write_version(PEER, &Request::default(), frame)).unwrap());
@@ -168,7 +168,7 @@ fn a_push_is_written_where_it_just_fits() {
     assert_eq!(push(1_400), None);
     let [mut author, _] = pair();
     put_all(&mut author, 0..1);
-    assert_eq!(author.write_push(PEER, &mut vec![0; HEADER + 32]).map(|(_, len)| len), Some(HEADER + 32));
+    assert_eq!(author.write_push(PEER, &mut [0; HEADER + 32]).map(|(_, len)| len), Some(HEADER + 32));
 }
 
 /// A push is of its author's writes in the range that it claims, or it is none.

@@ -9,7 +9,7 @@ const ASKED: Slot = Slot::at(1);
 
 /// Two replicas with the same so many records, all of the asked one's. Both began to write before they had met anybody: that
 /// is the cause under which mends are counted.
-fn pair(records: u64) -> [Replica; 2] {
+fn pair(records: u64) -> [Box<Replica>; 2] {
     let [mut asker, mut asked] = [0, 1].map(|slot| replica(slot, 12_000));
     put_all(&mut asked, 0..records);
     pull(&mut asked, &mut asker);
