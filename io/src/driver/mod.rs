@@ -180,7 +180,7 @@ impl<'a, D: Device, const N: usize> Driver<'a, D, N> {
     }
 
     /// The same with a time that has been read already, of [`clock`](Self::clock): a loop that knows it reads no clock twice,
-    /// and a test decides it. A time before that of an earlier poll counts as that one.
+    /// and a test decides it. The node holds a time before that of an earlier poll (`clock_backward` among its counters).
     ///
     /// # Errors
     /// The device's end.

@@ -269,20 +269,11 @@ fn a_scan_claims_nothing_of_what_is_in_front_of_it_and_a_checkpoint_does() {
 #[test]
 fn a_packet_of_a_scan_walks_no_more_than_4096_places() {
     let [mut author, mut follower] = [0, 1].map(|slot| replica(slot, 6_000));
-    let config = MapConfig {
-        slot: Slot::at(2),
-        configured: SlotSet::first(3),
-        life: Life { generation: 1, id: 7 },
-        capacity: 6_000,
-        shape: SHAPE,
-        start_deadline: Instant::ZERO,
-    };
     put_all(&mut author, 0..5_000);
     pull(&mut author, &mut follower);
     put_all(&mut author, core::iter::repeat_n(4_999, 6_000));
     // It has all records but the last one's, and no cursor nor a checkpoint that the ring still reaches.
-    let mut late = Replica::new(vec![0; Replica::words(6_000, &SHAPE)].leak(), &config).unwrap();
-    late.advance(Instant::ZERO);
+    let mut late = replica(2, 6_000);
     pull(&mut follower, &mut late);
     ask(&mut author, &late, 64);
     let packet = written(|frame| author.write_delta(Slot::at(2), frame)).unwrap();
@@ -355,10 +346,7 @@ fn a_scan_has_each_record_once() {
         put_all(&mut author, changed);
         let mut late = replica(1, 100);
         (late.state.life.id, late.state.life.generation) = (author.log_head(), author.log_head() as u32);
-        deliver(
-            &mut author,
-            &written(|frame| late.write_version(Slot::at(0), &Request::default(), frame)).unwrap(),
-        );
+        tell(&late, &mut author);
         pull(&mut author, &mut late);
         assert_eq!(late.version(), author.version());
         late.stats().records_received

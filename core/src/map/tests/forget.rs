@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::QUARANTINE;
-use crate::wire::LifeNotice;
+use crate::wire::{LifeNotice, Reject};
 
 const ME: Slot = Slot::at(0);
 const OTHER: Slot = Slot::at(1);
@@ -50,7 +50,7 @@ fn who_may_not_be_forgotten_is_refused_with_a_reason() {
 fn whoever_was_ever_known_of_can_be_forgotten() {
     let mut heard = replica(0, 100);
     let mut peer = replica(1, 100);
-    deliver(&mut heard, &written(|frame| peer.write_version(ME, &Request::default(), frame)).unwrap());
+    tell(&peer, &mut heard);
     heard.set_live(SlotSet::EMPTY);
     assert_eq!(heard.forget(OTHER), Ok(1));
 
@@ -102,14 +102,13 @@ fn who_was_forgotten_is_over() {
     for (generation, raised) in [(1, 1), (5, 5)] {
         let mut map = alone();
         put_all(&mut map, 0..1);
-        while map.poll_event().is_some() {}
+        events(&mut map);
         told_of_our_own(&mut map, generation);
         assert_eq!((map.phase(), map.life().generation), (Phase::Forgotten, raised));
         assert!(map.is_over());
-        let events = core::iter::from_fn(|| map.poll_event()).collect::<Vec<_>>();
         let raise = (raised > 1).then_some(Event::GenerationRaised { generation: raised });
         let expected: Vec<_> = raise.into_iter().chain([Event::Forgotten { generation: raised }]).collect();
-        assert_eq!(events, expected);
+        assert_eq!(events(&mut map), expected);
         assert!(map.put(key(1), &[0; 8]).is_err());
         assert_eq!(written(|frame| map.write_version(OTHER, &Request::default(), frame)), None);
     }
@@ -133,10 +132,7 @@ fn a_bound_slot_believes_no_generation_near_the_end() {
         let mut told = replica(2, 100);
         told.bind_slot(bound);
         told.set_live(SlotSet::EMPTY);
-        deliver(
-            &mut told,
-            &written(|frame| teller.write_version(THIRD, &Request::default(), frame)).unwrap(),
-        );
+        tell(&teller, &mut told);
         assert_eq!(told.forgotten_slots().contains(OTHER), believed, "{generation:x}, bound: {bound}");
     }
 }
@@ -154,15 +150,10 @@ fn whoever_is_heard_in_a_later_life_is_waited_for_again_at_once() {
         life: Life { generation, id: 70 + u64::from(generation) },
         to_life: 0,
     };
-    assert_eq!(map.admit(&heard(7)), Err(crate::wire::Reject::Forgotten));
+    assert_eq!(map.admit(&heard(7)), Err(Reject::Forgotten));
     assert!(!map.live().contains(OTHER));
     assert_eq!(map.admit(&heard(8)), Ok(()));
     assert!(map.live().contains(OTHER));
-}
-
-fn tell(from: &Replica, to: &mut Replica) {
-    let request = Request::default();
-    deliver(to, &written(|frame| from.write_version(to.slot(), &request, frame)).unwrap());
 }
 
 /// A replica that deleted a key, has forgotten the third slot, and waits for the other one, which has heard of the delete.
@@ -265,7 +256,7 @@ fn records_of_whoever_lacks_what_is_buried_are_refused() {
     };
     assert_eq!(sent(&mut lacks), (0, Ok(true), 1), "no records, no doubt");
     put_all(&mut lacks, 50..51);
-    assert_eq!(sent(&mut lacks), (1, Err(crate::wire::Reject::LacksBuried), 1));
+    assert_eq!(sent(&mut lacks), (1, Err(Reject::LacksBuried), 1));
 }
 
 /// Alone, nobody is waited for but the packets that may still be on their way.
@@ -290,15 +281,7 @@ fn a_tombstone_leaves_ten_seconds_after_the_observation() {
 #[test]
 fn who_starts_is_pushed_records_once_it_has_seen_our_version() {
     let [mut map, _] = one_that_collects();
-    let config = MapConfig {
-        slot: OTHER,
-        configured: SlotSet::first(3),
-        life: Life { generation: 2, id: 7 },
-        capacity: 100,
-        shape: SHAPE,
-        start_deadline: Instant::NEVER,
-    };
-    let mut starting = Replica::new(vec![0; Replica::words(100, &SHAPE)].leak(), &config).unwrap();
+    let mut starting = starting(OTHER, Life { generation: 2, id: 7 });
     let pushed = |map: &mut Replica, n| {
         put_all(map, n..n + 1);
         let push = written(|frame| map.write_push(OTHER, frame)).unwrap();
@@ -415,7 +398,7 @@ fn records_are_taken_of_whoever_has_had_what_is_buried_or_vouches_for_it() {
     assert_eq!(map.take_from(THIRD), Ok(()));
     map.state.forgets.buried = writes(5);
     map.state.forgets.any_buried = true;
-    assert_eq!(map.take_from(THIRD), Err(crate::wire::Reject::LacksBuried));
+    assert_eq!(map.take_from(THIRD), Err(Reject::LacksBuried));
     assert!(!map.has_had_buried(THIRD));
     map.peer_versions[THIRD.index()] = writes(5);
     assert_eq!(map.take_from(THIRD), Ok(()));

@@ -37,7 +37,7 @@ fn whatever_a_version_says_makes_it_another() {
     assert_eq!(map.version_hash(), hash);
 }
 
-/// Part of the wire version: worked out by an independent program from the formulas in the documentation.
+/// Part of the wire version: the formula, written out a second time.
 #[test]
 fn golden_hash() {
     let map = replica(0, 100);

@@ -19,27 +19,11 @@ fn met_late_after(counter: u64, keys: u64, capacity: usize) -> [Box<Replica>; 2]
     put_all(&mut keeper, 1_000_000..1_000_002);
     put_all(&mut before, 0..keys);
     pull(&mut before, &mut keeper);
-    let config = MapConfig {
-        slot: ME,
-        configured: SlotSet::first(3),
-        life: Life { generation: 2, id: 200 },
-        capacity,
-        shape: SHAPE,
-        start_deadline: Instant::ZERO,
-    };
-    let mut after =
-        Box::new(Replica::new(vec![0; Replica::words(capacity, &SHAPE)].leak(), &config).unwrap());
-    after.advance(Instant::ZERO);
+    let mut after = built(&config(ME, Life { generation: 2, id: 200 }, capacity));
     assert_eq!(after.history_unmet(), SlotSet::EMPTY.with(KEEPER).with(THIRD));
-    hello(&mut after, &mut keeper);
-    hello(&mut keeper, &mut after);
+    tell(&after, &mut keeper);
+    tell(&keeper, &mut after);
     [after, keeper]
-}
-
-/// Makes the life of `from` known to `to`.
-fn hello(from: &mut Replica, to: &mut Replica) {
-    let packet = written(|frame| from.write_version(to.slot(), &Request::default(), frame)).unwrap();
-    deliver(to, &packet);
 }
 
 fn asked(map: &Replica) -> Option<Vec<u8>> {
@@ -76,8 +60,8 @@ fn said(packet: &[u8]) -> (u32, bool, usize) {
 fn who_is_met_late_is_asked_once_and_what_is_learned_is_told_on() {
     let [mut map, mut keeper] = met_late(3, 100);
     let mut third = replica(2, 100);
-    hello(&mut third, &mut map);
-    hello(&mut map, &mut third);
+    tell(&third, &mut map);
+    tell(&map, &mut third);
     put_all(&mut map, 50..52);
     let answer = answered(&mut keeper, &asked(&map).unwrap());
     assert_eq!(said(&answer), (0, false, 3), "ours of the life before, and neither its own nor this life's");
@@ -121,7 +105,7 @@ fn a_long_history_is_asked_for_in_parts() {
     }
     assert_eq!((records, packets, map.len()), (5_000, 5_000_usize.div_ceil(33), 5_000));
     assert!(!map.history_unmet().contains(KEEPER));
-    // Told back in parts too, and once more from the start, because more was learned while it was told.
+    // Told back in parts too: once, because nothing was learned while it was told.
     let mut told = 0;
     while let Some(packet) = written(|frame| map.write_history_answer(KEEPER, frame)) {
         told += said(&packet).2;
@@ -157,7 +141,7 @@ fn what_was_not_asked_for_or_is_of_somebody_else_is_refused() {
     let [mut map, mut keeper] = met_late(3, 100);
     let answer = answered(&mut keeper, &asked(&map).unwrap());
     let mut started = replica(2, 100);
-    hello(&mut keeper, &mut started);
+    tell(&keeper, &mut started);
     // Its records are of another slot, whether it says they are its own or ours.
     let (envelope, Body::HistoryAnswer(ours)) = parse(&answer, CLUSTER, &SHAPE, 4).unwrap() else { panic!() };
     let own = HistoryAnswerFixed { flags: HistoryAnswerFixed::OWN.into(), ..*ours.fixed };
@@ -167,11 +151,11 @@ fn what_was_not_asked_for_or_is_of_somebody_else_is_refused() {
     assert_eq!((map.len(), started.len()), (0, 0));
     taken(&mut map, &answer).unwrap();
     assert_eq!(taken(&mut map, &answer), Err(Reject::Unasked), "that one was asked for, and has answered");
-    // This life's are none of an earlier one.
+    // Another may have the same.
     put_all(&mut map, 50..51);
     let mut knows = replica(2, 100);
     pull(&mut map, &mut knows);
-    hello(&mut knows, &mut map);
+    tell(&knows, &mut map);
     let (_, Body::HistoryAnswer(theirs)) = parse(&answer, CLUSTER, &SHAPE, 4).unwrap() else { panic!() };
     assert_eq!(map.on_history_answer(THIRD, &theirs), Ok(false), "of the life before: taken");
 }

@@ -12,26 +12,15 @@ const ID: u64 = 100;
 
 /// A replica in our slot, of this generation, that writes if `writes`, and starts otherwise.
 fn ours(generation: u32, writes: bool) -> Box<Replica> {
-    let config = MapConfig {
-        slot: ME,
-        configured: SlotSet::first(3),
-        life: Life { generation, id: ID },
-        capacity: 100,
-        shape: SHAPE,
-        start_deadline: if writes { Instant::ZERO } else { Instant::NEVER },
-    };
-    let mut map = Box::new(Replica::new(vec![0; Replica::words(100, &SHAPE)].leak(), &config).unwrap());
-    map.advance(Instant::ZERO);
+    let start_deadline = if writes { Instant::ZERO } else { Instant::NEVER };
+    let life = Life { generation, id: ID };
+    let map = built(&MapConfig { start_deadline, ..config(ME, life, 100) });
     assert_eq!(map.phase() == Phase::Starting, !writes);
     map
 }
 
 fn hear(map: &mut Replica, generation: u32, id: u64) {
     map.on_life_notice(LifeNotice { slot: ME, life: Life { generation, id }, forgotten: false });
-}
-
-fn events(map: &mut Replica) -> Vec<Event> {
-    core::iter::from_fn(|| map.poll_event()).collect()
 }
 
 #[test]
@@ -163,11 +152,6 @@ fn one_that_knows(generation: u32) -> Box<Replica> {
     peer
 }
 
-fn tell(from: &Replica, to: &mut Replica) {
-    let request = Request::default();
-    deliver(to, &written(|frame| from.write_version(to.slot(), &request, frame)).unwrap());
-}
-
 #[test]
 fn evidence_of_writes_that_are_not_ours_raises_once_and_fences_then() {
     let mut map = ours(5, true);
@@ -290,15 +274,7 @@ fn a_start_waits_for_the_live_ones_until_each_has_counted() {
     map.set_live(SlotSet::EMPTY.with(PEER));
     assert_eq!(map.waiting_for(), SlotSet::EMPTY.with(PEER));
     // One that starts itself and has committed from nobody.
-    let config = MapConfig {
-        slot: PEER,
-        configured: SlotSet::first(3),
-        life: Life { generation: 1, id: 1 },
-        capacity: 100,
-        shape: SHAPE,
-        start_deadline: Instant::NEVER,
-    };
-    let mut starting = Replica::new(vec![0; Replica::words(100, &SHAPE)].leak(), &config).unwrap();
+    let mut starting = starting(PEER, Life { generation: 1, id: 1 });
     pull(&mut starting, &mut map);
     assert_eq!((map.phase(), map.waiting_for()), (Phase::Starting, SlotSet::EMPTY.with(PEER)));
     // Now it has, of everybody.

@@ -27,21 +27,48 @@ const HEADER: usize = crate::wire::HEADER;
 
 type Replica = Map<'static, 4>;
 
-/// A replica that writes, in a PoP of three.
-fn replica(slot: usize, capacity: usize) -> Box<Replica> {
-    let config = MapConfig {
-        slot: Slot::at(slot),
+/// The configuration of a replica in a PoP of three that may write as soon as time is told.
+fn config(slot: Slot, life: Life, capacity: usize) -> MapConfig {
+    MapConfig {
+        slot,
         configured: SlotSet::first(3),
-        life: Life { generation: 1, id: 100 + slot as u64 },
+        life,
         capacity,
         shape: SHAPE,
         start_deadline: Instant::ZERO,
-    };
-    let words = vec![0; Replica::words(capacity, &SHAPE)].leak();
-    let mut map = Box::new(Replica::new(words, &config).unwrap());
+    }
+}
+
+/// Builds a replica that has not been told the time.
+fn unstarted(config: &MapConfig) -> Box<Replica> {
+    let words = vec![0; Replica::words(config.capacity, &config.shape)].leak();
+    Box::new(Replica::new(words, config).unwrap())
+}
+
+/// Builds a replica and tells it the time zero.
+fn built(config: &MapConfig) -> Box<Replica> {
+    let mut map = unstarted(config);
     map.advance(Instant::ZERO);
+    map
+}
+
+/// A replica that writes.
+fn replica(slot: usize, capacity: usize) -> Box<Replica> {
+    let life = Life { generation: 1, id: 100 + slot as u64 };
+    let map = built(&config(Slot::at(slot), life, capacity));
     assert_eq!(map.phase(), Phase::Active { expired: true });
     map
+}
+
+/// A replica that starts, as long as it has not met everybody.
+fn starting(slot: Slot, life: Life) -> Box<Replica> {
+    let map = built(&MapConfig { start_deadline: Instant::NEVER, ..config(slot, life, 100) });
+    assert_eq!(map.phase(), Phase::Starting);
+    map
+}
+
+fn events(map: &mut Replica) -> Vec<Event> {
+    core::iter::from_fn(|| map.poll_event()).collect()
 }
 
 fn key(n: u64) -> Key {
@@ -84,6 +111,12 @@ fn deliver(to: &mut Replica, packet: &[u8]) -> Option<DeltaOutcome> {
     None
 }
 
+/// Tells `to` the version of `from`, and with it its life.
+fn tell(from: &Replica, to: &mut Replica) {
+    let request = Request::default();
+    deliver(to, &written(|frame| from.write_version(to.slot(), &request, frame)).unwrap());
+}
+
 /// Asks `from` for what `to` lacks, in a window of so many packets.
 fn ask(from: &mut Replica, to: &Replica, window: u16) {
     let request = Request { force: true, window, ..Request::default() };
@@ -92,9 +125,7 @@ fn ask(from: &mut Replica, to: &Replica, window: u16) {
 
 /// Brings both together until each knows the other's life, and `to` everything.
 fn pull(from: &mut Replica, to: &mut Replica) {
-    // A packet for nobody's life in particular makes ours known.
-    let hello = written(|frame| from.write_version(to.slot(), &Request::default(), frame)).unwrap();
-    deliver(to, &hello);
+    tell(from, to);
     loop {
         ask(from, to, 64);
         while let Some(packet) = written(|frame| from.write_delta(to.slot(), frame)) {

@@ -13,11 +13,8 @@ const FIT: usize = 32;
 fn pair() -> [Box<Replica>; 2] {
     let [mut author, mut peer] = [0, 1].map(|slot| replica(slot, 1_000));
     for _ in 0..2 {
-        deliver(&mut peer, &written(|frame| author.write_version(PEER, &Request::default(), frame)).unwrap());
-        deliver(
-            &mut author,
-            &written(|frame| peer.write_version(AUTHOR, &Request::default(), frame)).unwrap(),
-        );
+        tell(&author, &mut peer);
+        tell(&peer, &mut author);
     }
     [author, peer]
 }
@@ -129,19 +126,11 @@ fn where_anothers_record_replaced_a_write_it_is_announced() {
 
 #[test]
 fn who_does_not_write_pushes_nothing() {
-    let config = MapConfig {
-        slot: AUTHOR,
-        configured: SlotSet::first(3),
-        life: Life { generation: 2, id: 200 },
-        capacity: 100,
-        shape: SHAPE,
-        start_deadline: Instant::NEVER,
-    };
-    let mut starting = Replica::new(vec![0; Replica::words(100, &SHAPE)].leak(), &config).unwrap();
+    let mut starting = starting(AUTHOR, Life { generation: 2, id: 200 });
     let [mut before, mut peer] = pair();
     put_all(&mut before, 0..1);
     pull(&mut before, &mut peer);
-    deliver(&mut peer, &written(|frame| starting.write_version(PEER, &Request::default(), frame)).unwrap());
+    tell(&starting, &mut peer);
     pull(&mut peer, &mut starting);
     assert!(starting.phase() == Phase::Starting && starting.version().get(AUTHOR) > 0);
     assert!(!starting.owes_push(PEER), "of an earlier life");

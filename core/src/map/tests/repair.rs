@@ -13,7 +13,7 @@ fn pair(records: u64) -> [Box<Replica>; 2] {
     let [mut asker, mut asked] = [0, 1].map(|slot| replica(slot, 12_000));
     put_all(&mut asked, 0..records);
     pull(&mut asked, &mut asker);
-    deliver(&mut asked, &written(|frame| asker.write_version(ASKED, &Request::default(), frame)).unwrap());
+    tell(&asker, &mut asked);
     [asker, asked]
 }
 
@@ -231,7 +231,7 @@ fn answers_are_of_what_fits() {
 fn who_asks_about_too_much_at_once_is_refused() {
     let [mut asker, _] = pair(100);
     let mut asked = replica(1, 12_000);
-    deliver(&mut asked, &written(|frame| asker.write_version(ASKED, &Request::default(), frame)).unwrap());
+    tell(&asker, &mut asked);
     let q = question(&mut asker).unwrap();
     assert_eq!(buckets(&q), (0, 2, 4), "a quarter of the keys each");
     put_all(&mut asked, 0..4_099);

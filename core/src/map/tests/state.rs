@@ -2,6 +2,12 @@
 
 use super::*;
 
+/// The configuration of a PoP's only server.
+fn alone() -> MapConfig {
+    let life = Life { generation: 1, id: 1 };
+    MapConfig { configured: SlotSet::first(1), ..config(Slot::at(0), life, 100) }
+}
+
 #[test]
 fn what_a_map_holds_is_counted() {
     let mut map = replica(0, 100);
@@ -31,24 +37,16 @@ fn who_is_alive_and_how_much_it_takes_is_as_told() {
 
 #[test]
 fn a_start_that_is_held_waits_for_its_deadline() {
-    let words = vec![0; Replica::words(100, &SHAPE)].leak();
-    let config = MapConfig {
-        slot: Slot::at(0),
-        configured: SlotSet::first(1),
-        life: Life { generation: 1, id: 1 },
-        capacity: 100,
-        shape: SHAPE,
-        start_deadline: Instant::from_millis(10),
-    };
-    let mut map = Replica::new(words, &config).unwrap();
+    let start_deadline = Instant::from_millis(10);
+    let config = MapConfig { start_deadline, ..alone() };
+    let mut map = unstarted(&config);
     map.hold_start(true);
     map.advance(Instant::from_millis(9));
     assert_eq!(map.phase(), Phase::Starting);
     map.hold_start(false);
     assert_eq!(map.phase(), Phase::Active { expired: false }, "alone, it waits for nobody");
 
-    let words = vec![0; Replica::words(100, &SHAPE)].leak();
-    let mut map = Replica::new(words, &config).unwrap();
+    let mut map = unstarted(&config);
     map.hold_start(true);
     map.advance(Instant::from_millis(10));
     assert_eq!(map.phase(), Phase::Active { expired: true });
@@ -56,14 +54,7 @@ fn a_start_that_is_held_waits_for_its_deadline() {
 
 #[test]
 fn a_refusal_names_the_field_and_what_would_be_taken() {
-    let config = MapConfig {
-        slot: Slot::at(0),
-        configured: SlotSet::first(1),
-        life: Life { generation: 1, id: 1 },
-        capacity: 100,
-        shape: SHAPE,
-        start_deadline: Instant::ZERO,
-    };
+    let config = alone();
     let needed = Replica::words(100, &SHAPE);
     let refused = |config: &MapConfig, words: usize, first: u64| {
         let storage = vec![0; words].leak();

@@ -6,10 +6,6 @@ use crate::clock::Dot;
 const ME: Slot = Slot::at(0);
 const PEER: Slot = Slot::at(1);
 
-fn events(map: &mut Replica) -> Vec<Event> {
-    core::iter::from_fn(|| map.poll_event()).collect()
-}
-
 #[test]
 fn refusals_say_why_and_change_nothing() {
     let mut map = replica(0, 100);
@@ -154,12 +150,9 @@ fn what_a_merge_does_is_counted_and_its_owner_is_told_when_it_lost() {
     // The same once more, as if neither the version nor the cursor had told.
     map.state.version = VersionVector::new();
     map.state.peers[PEER.index()].session = peer::Session::default();
-    let mut frame = vec![0; 1_400];
     let third = replica_that_knows_nothing(&mut other);
     ask(&mut other, &third, 1);
-    let (envelope, len) = other.write_delta(Slot::at(2), &mut frame).unwrap();
-    frame.truncate(len);
-    seal(&mut frame, &envelope, CLUSTER, 1);
+    let frame = written(|frame| other.write_delta(Slot::at(2), frame)).unwrap();
     let (envelope, Body::Delta(delta)) = parse(&frame, CLUSTER, &SHAPE, 4).unwrap() else { unreachable!() };
     map.on_delta(&envelope, &delta).unwrap();
     assert_eq!(map.stats().records_duplicate, 2);
@@ -169,11 +162,8 @@ fn what_a_merge_does_is_counted_and_its_owner_is_told_when_it_lost() {
 /// Somebody in the third slot whom `peer` knows.
 fn replica_that_knows_nothing(peer: &mut Replica) -> Box<Replica> {
     let mut third = replica(2, 100);
-    deliver(peer, &written(|frame| third.write_version(PEER, &Request::default(), frame)).unwrap());
-    deliver(
-        &mut third,
-        &written(|frame| peer.write_version(Slot::at(2), &Request::default(), frame)).unwrap(),
-    );
+    tell(&third, peer);
+    tell(peer, &mut third);
     third
 }
 
@@ -181,16 +171,8 @@ fn replica_that_knows_nothing(peer: &mut Replica) -> Box<Replica> {
 fn values_of_any_length_come_back_whole() {
     for value_len in [0u16, 1, 5, 8, 9, 24, 500, 512] {
         let shape = Shape { schema: 1, value_len };
-        let config = MapConfig {
-            slot: ME,
-            configured: SlotSet::first(1),
-            life: Life { generation: 1, id: 1 },
-            capacity: 10,
-            shape,
-            start_deadline: Instant::ZERO,
-        };
-        let mut map = Replica::new(vec![0; Replica::words(10, &shape)].leak(), &config).unwrap();
-        map.advance(Instant::ZERO);
+        let life = Life { generation: 1, id: 1 };
+        let mut map = built(&MapConfig { shape, ..config(ME, life, 10) });
         let value: Vec<u8> = (0..value_len).map(|n| n as u8 ^ 0xa5).collect();
         map.put(key(1), &value).unwrap();
         let mut found = vec![0; usize::from(value_len)];
